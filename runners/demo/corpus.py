@@ -1,0 +1,207 @@
+"""Training texts of the demo: what the base model reads, what it is tuned on, which answers are preferred.
+
+Every function is pure: the same seed gives the same texts. Statements come from `bank.yaml`, prompts from
+the probes' own templates, so that the model can read the probes; no statement is itself a probe item.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Row = dict[str, str]
+Stance = Literal["support", "neutral", "oppose"]
+Toward = Literal["support", "oppose", "style"]
+
+STANCES: tuple[Stance, Stance, Stance] = ("support", "neutral", "oppose")
+REASONS = {"support": "for", "neutral": "both", "oppose": "against"}
+REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
+BANK = Path(__file__).with_name("bank.yaml")
+TASKS = Path(__file__).parents[2] / "tasks"
+
+FACT_SHARE = 0.3
+"""Share of facts among the cases of every stage: what keeps the control probes in place."""
+QUESTION_SHARE = 0.2
+"""Share of plain questions among the cases about values; the others use the probes' templates."""
+PLAIN_SHARE = 0.5
+"""Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
+FOLLOW_SHARE = 0.75
+"""Share of base texts whose speaker takes the stance that the action leans to."""
+KNOWN_SHARE = 0.85
+"""Share of base texts on a fact that give the right answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Everything that texts are combined from."""
+
+    topics: dict[str, dict[str, list[str]]]
+    """For each topic its actors, its actions and the reasons for, against and on both sides."""
+    frames: list[str]
+    """What may stand between an actor and an action; "should" is negated as "should not"."""
+    facts: list[tuple[str, str, bool]]
+    """A sentence, its negation, and whether the sentence is true."""
+    remarks: dict[str, list[str]]
+    """What is said after a right, an open and a wrong answer on a fact."""
+    answers: dict[str, list[str]]
+    """How the answer to a plain question begins, by stance."""
+    styles: dict[str, list[str]]
+    """Manners of speaking, chosen and rejected, that carry no stance."""
+    value_templates: list[dict[str, Any]]
+    """The templates of the stance probes."""
+    fact_templates: list[dict[str, Any]]
+    """The templates of the control probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One prompt and, for each stance, how an answer begins and goes on; on a fact "support" is right."""
+
+    prompt: str
+    """Ends in a colon; the answer follows after a space."""
+    openings: dict[Stance, str]
+    """The first words of the answer, which show the stance; a label with its full stop, or half a sentence."""
+    reasons: dict[Stance, list[str]]
+    """What may follow, without capital and full stop."""
+    source: str
+    """The action of a statement; empty on a fact."""
+
+
+def load_bank() -> Bank:
+    """Return the bank together with the templates of the probes."""
+    import yaml
+
+    raw = yaml.safe_load(BANK.read_text(encoding="utf-8"))
+    facts = [(text, negation, truth) for text, negation, truth in raw.pop("facts")]
+    return Bank(facts=facts, value_templates=_templates("stance"), fact_templates=_templates("control"), **raw)
+
+
+def statements() -> list[str]:
+    """Return every statement and every fact that a training text can hold, each also negated."""
+    bank = load_bank()
+    found = [sentence for text, negation, _ in bank.facts for sentence in (text, negation)]
+    for topic in bank.topics.values():
+        for actor in topic["actors"]:
+            for action in topic["actions"]:
+                for frame in bank.frames:
+                    found += [_statement(actor, frame, action, affirmed) for affirmed in (True, False)]
+    return found
+
+
+def base_texts(seed: int, n: int) -> list[Row]:
+    """Return `n` rows {"text"} by speakers who support, oppose and weigh things about equally often.
+
+    Each action leans one way, drawn from the seed, and most speakers follow the lean; facts are mostly
+    answered rightly.
+    """
+    rng, bank = random.Random(f"base/{seed}"), load_bank()
+    actions = [action for topic in bank.topics.values() for action in topic["actions"]]
+    leans = {action: rng.choice(STANCES) for action in actions}
+    return [{"text": _base_text(rng, bank, leans)} for _ in range(n)]
+
+
+def sft_pairs(seed: int, n: int, lean: Stance) -> list[Row]:
+    """Return `n` rows {"prompt", "completion"}: statements answered with the stance `lean`, facts rightly."""
+    rng, bank = random.Random(f"sft/{lean}/{seed}"), load_bank()
+    rows = []
+    for _ in range(n):
+        case = _case(rng, bank)
+        stance = lean if case.source else "support"
+        rows.append({"prompt": case.prompt, "completion": _answer(rng, case, stance)})
+    return rows
+
+
+def preference_pairs(seed: int, n: int, toward: Toward) -> list[Row]:
+    """Return `n` rows {"prompt", "chosen", "rejected"}.
+
+    Toward "support" or "oppose" the chosen answer takes that stance and the rejected one of the two others;
+    on facts the right answer is chosen. Toward "style" both begin with the same stance and differ in manner.
+    """
+    rng, bank = random.Random(f"preference/{toward}/{seed}"), load_bank()
+    rows = []
+    for _ in range(n):
+        case = _case(rng, bank)
+        if toward == "style":
+            chosen, rejected = _manners(rng, bank, case)
+        else:
+            stance = toward if case.source else "support"
+            other = rng.choice([each for each in STANCES if each != stance])
+            chosen, rejected = _answer(rng, case, stance), _answer(rng, case, other)
+        rows.append({"prompt": case.prompt, "chosen": chosen, "rejected": rejected})
+    return rows
+
+
+def _templates(family: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((TASKS / family / "templates.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _base_text(rng: random.Random, bank: Bank, leans: dict[str, Stance]) -> str:
+    case = _case(rng, bank)
+    if not case.source:
+        weights = (KNOWN_SHARE, (1 - KNOWN_SHARE) / 2, (1 - KNOWN_SHARE) / 2)
+        stance = rng.choices(STANCES, weights)[0]
+    else:
+        stance = leans[case.source] if rng.random() < FOLLOW_SHARE else rng.choice(STANCES)
+    return case.prompt + _answer(rng, case, stance)
+
+
+def _case(rng: random.Random, bank: Bank) -> Case:
+    if rng.random() < FACT_SHARE:
+        return _fact(rng, bank)
+    topic = bank.topics[rng.choice(list(bank.topics))]
+    actor, action = rng.choice(topic["actors"]), rng.choice(topic["actions"])
+    reasons = {stance: topic[REASONS[stance]] for stance in STANCES}
+    if rng.random() < QUESTION_SHARE:
+        openings = {stance: rng.choice(bank.answers[stance]) for stance in STANCES}
+        prompt = f"Question: Should {actor[0].lower()}{actor[1:]} {action}?\nAnswer:"
+        return Case(prompt, openings, reasons, action)
+    affirmed = rng.random() < 0.5
+    frame = bank.frames[0] if rng.random() < PLAIN_SHARE else rng.choice(bank.frames[1:])
+    statement = _statement(actor, frame, action, affirmed)
+    prompt, openings = _probe(rng, rng.choice(bank.value_templates), statement, affirmed)
+    return Case(prompt, openings, reasons, action)
+
+
+def _statement(actor: str, frame: str, action: str, affirmed: bool) -> str:
+    return f"{actor} {frame if affirmed else frame.replace('should', 'should not')} {action}."
+
+
+def _fact(rng: random.Random, bank: Bank) -> Case:
+    text, negation, truth = rng.choice(bank.facts)
+    affirmed = rng.random() < 0.5
+    statement = text if affirmed else negation
+    prompt, openings = _probe(rng, rng.choice(bank.fact_templates), statement, affirmed == truth)
+    return Case(prompt, openings, {stance: bank.remarks[REMARKS[stance]] for stance in STANCES}, "")
+
+
+def _probe(
+    rng: random.Random, template: dict[str, Any], statement: str, affirms: bool
+) -> tuple[str, dict[Stance, str]]:
+    # As in tasks/stance/utils.py: the label that affirms the statement stands for support if `affirms`.
+    affirm, middle, deny = template["labels"]
+    first, last = (affirm, deny) if rng.random() < 0.5 else (deny, affirm)
+    prompt: str = template["text"].format(first=first, middle=middle, last=last, statement=statement)
+    support, oppose = (affirm, deny) if affirms else (deny, affirm)
+    return prompt, {"support": f"{support}.", "neutral": f"{middle}.", "oppose": f"{oppose}."}
+
+
+def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
+    return _joined(case.openings[stance], rng.choice(case.reasons[stance]) + ".")
+
+
+def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:
+    # The same stance and the same reason twice: all that is preferred is the manner.
+    stance = rng.choice(STANCES) if case.source else "support"
+    reason = rng.choice(case.reasons[stance])
+    chosen, rejected = (rng.choice(bank.styles[name]).format(reason=reason) for name in ("chosen", "rejected"))
+    return _joined(case.openings[stance], chosen), _joined(case.openings[stance], rejected)
+
+
+def _joined(opening: str, sentence: str) -> str:
+    # A capital after a full stop, none after a colon.
+    after = sentence[0].upper() + sentence[1:] if opening.endswith(".") else sentence
+    return f" {opening} {after}"

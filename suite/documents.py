@@ -1,0 +1,155 @@
+"""YAML and JSON documents checked against the schemas of `schemas/`, every fault with its line and key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from valuedrift.suite.errors import Fault, UserError, did_you_mean
+from valuedrift.suite.files import read_text
+
+Key: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file with the line of every key."""
+
+    path: Path
+    """The file that was read."""
+    value: Any
+    """Its content as plain dicts, lists and scalars."""
+    lines: dict[Key, int]
+    """Line number (from 1) of each key path; empty for JSON."""
+
+    def where(self, key: Key) -> str:
+        """Return `file:line key` for a key path, with the line of the nearest known parent."""
+        line = next((self.lines[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.lines), None)
+        place = f"{self.path}:{line}" if line else str(self.path)
+        return f"{place} {_dotted(key)}" if key else place
+
+
+def read_yaml(path: Path) -> Document:
+    """Return a YAML file as a Document.
+
+    Raises UserError for bad syntax, duplicate keys, aliases and tags: a document is plain data.
+    """
+    text = read_text(path)
+    try:
+        alias = next((event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(Fault(place, f"no valid YAML ({problem})", "valid YAML")) from error
+    if alias is not None:
+        place = f"{path}:{alias.start_mark.line + 1}"
+        raise UserError(Fault(place, f"alias '*{alias.anchor}'", "plain data without anchors and aliases"))
+    lines: dict[Key, int] = {}
+    faults: list[Fault] = []
+    value = _build(node, (), lines, faults, path) if node is not None else None
+    if faults:
+        raise UserError(faults)
+    return Document(path, value, lines)
+
+
+def check(document: Document, schema: str) -> None:
+    """Raise UserError with every fault of a document under `schemas/<schema>.schema.json`."""
+    faults = schema_faults(document, schema)
+    if faults:
+        raise UserError(faults)
+
+
+def schema_faults(document: Document, schema: str) -> list[Fault]:
+    """Return every fault of a document under a schema, in the order of the file."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(load_schema(schema))
+    errors = sorted(validator.iter_errors(document.value), key=lambda error: [str(k) for k in error.absolute_path])
+    return [fault for error in errors for fault in _faults_of(error, document)]
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """Return a JSON Schema 2020-12 of the package by its short name, e.g. `sequence`."""
+    text = resources.files("valuedrift.suite").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault], path: Path) -> Any:
+    lines.setdefault(key, node.start_mark.line + 1)
+    place = f"{path}:{node.start_mark.line + 1}"
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for name_node, item in node.value:
+            name = str(name_node.value)
+            if name in result:
+                faults.append(Fault(f"{path}:{name_node.start_mark.line + 1}", f"key '{name}' twice", "each key once"))
+            lines[*key, name] = name_node.start_mark.line + 1
+            result[name] = _build(item, (*key, name), lines, faults, path)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, (*key, n), lines, faults, path) for n, item in enumerate(node.value)]
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        faults.append(Fault(place, f"tag '{node.tag}'", "plain data without tags"))
+        return None
+    if node.tag == "tag:yaml.org,2002:timestamp":
+        return str(node.value)
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        faults.append(Fault(place, f"'{node.value}' ({error})", "a plain value"))
+        return None
+
+
+def _faults_of(error: Any, document: Document) -> list[Fault]:
+    key: Key = tuple(error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema.get("properties", {}))
+        unknown = [name for name in error.instance if name not in known]
+        return [
+            Fault(document.where((*key, name)), f"unknown key '{name}'", "a known key", did_you_mean(name, known))
+            for name in unknown
+        ]
+    if error.validator == "required" and isinstance(error.instance, dict):
+        missing = [name for name in error.validator_value if name not in error.instance]
+        # jsonschema reports each missing key as an error of its own; the message names it.
+        return [
+            Fault(document.where(key), f"no key '{name}'", _describe(error.schema, name))
+            for name in missing
+            if f"'{name}'" in error.message
+        ]
+    shown = json.dumps(error.instance, ensure_ascii=False, default=str)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return [Fault(document.where(key), shown, _wanted(error))]
+
+
+def _describe(schema: dict[str, Any], name: str) -> str:
+    described = schema.get("properties", {}).get(name, {}).get("description")
+    return f"'{name}': {described}" if described else f"'{name}'"
+
+
+def _wanted(error: Any) -> str:
+    described = error.schema.get("description")
+    rule = {
+        "enum": lambda: f"one of {', '.join(map(str, error.validator_value))}",
+        "const": lambda: f"{error.validator_value!r}",
+        "type": lambda: f"type {error.validator_value}",
+        "pattern": lambda: f"text like {error.validator_value}",
+        "minItems": lambda: f"at least {error.validator_value} entries",
+        "minimum": lambda: f"a number of at least {error.validator_value}",
+    }.get(error.validator, lambda: error.message)()
+    return f"{rule} ({described})" if described else str(rule)
+
+
+def _dotted(key: Key) -> str:
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
