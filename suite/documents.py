@@ -41,7 +41,9 @@ def read_yaml(path: Path) -> Document:
     """
     text = read_text(path)
     try:
-        alias = next((event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None)
+        alias = next(
+            (event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None
+        )
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -49,7 +51,8 @@ def read_yaml(path: Path) -> Document:
         problem = getattr(error, "problem", None) or str(error)
         raise UserError(Fault(place, f"no valid YAML ({problem})", "valid YAML")) from error
     if alias is not None:
-        place = f"{path}:{alias.start_mark.line + 1}"
+        line = alias.start_mark.line + 1 if alias.start_mark else 1
+        place = f"{path}:{line}"
         raise UserError(Fault(place, f"alias '*{alias.anchor}'", "plain data without anchors and aliases"))
     lines: dict[Key, int] = {}
     faults: list[Fault] = []
@@ -71,7 +74,9 @@ def schema_faults(document: Document, schema: str) -> list[Fault]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(load_schema(schema))
-    errors = sorted(validator.iter_errors(document.value), key=lambda error: [str(k) for k in error.absolute_path])
+    errors = sorted(
+        validator.iter_errors(document.value), key=lambda error: [str(k) for k in error.absolute_path]
+    )
     return [fault for error in errors for fault in _faults_of(error, document)]
 
 
@@ -90,7 +95,9 @@ def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault]
         for name_node, item in node.value:
             name = str(name_node.value)
             if name in result:
-                faults.append(Fault(f"{path}:{name_node.start_mark.line + 1}", f"key '{name}' twice", "each key once"))
+                faults.append(
+                    Fault(f"{path}:{name_node.start_mark.line + 1}", f"key '{name}' twice", "each key once")
+                )
             lines[*key, name] = name_node.start_mark.line + 1
             result[name] = _build(item, (*key, name), lines, faults, path)
         return result
@@ -102,7 +109,7 @@ def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault]
     if node.tag == "tag:yaml.org,2002:timestamp":
         return str(node.value)
     try:
-        return yaml.SafeLoader("").construct_object(node)
+        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
     except (yaml.YAMLError, ValueError) as error:
         faults.append(Fault(place, f"'{node.value}' ({error})", "a plain value"))
         return None
@@ -114,7 +121,12 @@ def _faults_of(error: Any, document: Document) -> list[Fault]:
         known = list(error.schema.get("properties", {}))
         unknown = [name for name in error.instance if name not in known]
         return [
-            Fault(document.where((*key, name)), f"unknown key '{name}'", "a known key", did_you_mean(name, known))
+            Fault(
+                document.where((*key, name)),
+                f"unknown key '{name}'",
+                "a known key",
+                did_you_mean(name, known),
+            )
             for name in unknown
         ]
     if error.validator == "required" and isinstance(error.instance, dict):

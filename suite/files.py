@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +47,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def dump_json(value: Any, indent: int | None = 1) -> str:
     """Return strict JSON text, the same for the same value; NaN and infinities become null."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    # A stance vector belongs on one line: arrays of numbers are joined, nothing that holds a string is.
+    return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
 
 
 def read_json(path: Path) -> Any:
@@ -133,4 +136,6 @@ def _sync_folder(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(Fault(str(path), f"cannot be written ({reason})", "a writable place", "choose another --output"))
+    return UserError(
+        Fault(str(path), f"cannot be written ({reason})", "a writable place", "choose another --output")
+    )

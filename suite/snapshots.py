@@ -46,7 +46,7 @@ def read_snapshot(folder: Path, checkpoint: Checkpoint) -> Snapshot:
     return Snapshot(
         checkpoint=checkpoint,
         families=families,
-        protocol=_protocol(results_file, folder),
+        protocol=_protocol(results_file),
         weights=_fingerprint(folder),
         prompts_sha256=sha256_json(sorted(prompts)),
         sha256=sha256_json({str(file.relative_to(folder)): sha256_file(file) for file in sorted(files)}),
@@ -71,12 +71,16 @@ def _sample_files(folder: Path) -> dict[str, list[Path]]:
             continue
         if match[1] in tasks:
             where = f"{tasks[match[1]].name} and {file.name}"
-            raise UserError(Fault(str(folder), f"two sample files of {match[1]}", "one", f"keep one of {where}"))
+            raise UserError(
+                Fault(str(folder), f"two sample files of {match[1]}", "one", f"keep one of {where}")
+            )
         tasks[match[1]] = file
         files[match["family"]].append(file)
     if not files:
         fix = "run lm_eval with --tasks valuedrift --log_samples"
-        raise UserError(Fault(str(folder), "no samples of a valuedrift task", "samples_valuedrift_*.jsonl", fix))
+        raise UserError(
+            Fault(str(folder), "no samples of a valuedrift task", "samples_valuedrift_*.jsonl", fix)
+        )
     return dict(files)
 
 
@@ -131,16 +135,20 @@ def _item(name: str, rows: list[dict[str, Any]]) -> ItemAnswers:
         for key in DIAGNOSTICS
         if (values := [row[key] for row in answered if isinstance(row.get(key), int | float)])
     }
-    return ItemAnswers(name, rows[0]["doc"]["topic"], stances, len(rows), len(rows) - len(answered), diagnostics)
+    return ItemAnswers(
+        name, rows[0]["doc"]["topic"], stances, len(rows), len(rows) - len(answered), diagnostics
+    )
 
 
-def _protocol(results_file: Path, folder: Path) -> dict[str, Any]:
+def _protocol(results_file: Path) -> dict[str, Any]:
     try:
         results = json.loads(read_text(results_file), parse_constant=lambda _: None)
         config = results.get("config", {})
         protocol = {key: config[key] for key in _PROTOCOL_KEYS if key in config}
     except (ValueError, AttributeError) as error:
-        raise UserError(Fault(str(results_file), f"no lm-eval results ({error})", "results of lm_eval")) from error
+        raise UserError(
+            Fault(str(results_file), f"no lm-eval results ({error})", "results of lm_eval")
+        ) from error
     for key in ("lm_eval_version", "transformers_version", "chat_template_sha", "versions"):
         protocol[key] = results.get(key)
     return protocol

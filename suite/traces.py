@@ -100,7 +100,9 @@ def _require_comparable(folder: Path, snapshots: list[Snapshot]) -> None:
         where = str(folder / other.checkpoint.label)
         if other.prompts_sha256 != first.prompts_sha256:
             found = f"other prompts than {first.checkpoint.label} was asked"
-            faults.append(Fault(where, found, "the same probes at every checkpoint", "trace all of them again"))
+            faults.append(
+                Fault(where, found, "the same probes at every checkpoint", "trace all of them again")
+            )
         template, expected = (s.protocol.get("chat_template_sha") for s in (other, first))
         if template != expected:
             found = f"chat template {template}"

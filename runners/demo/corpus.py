@@ -22,14 +22,16 @@ REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
 BANK = Path(__file__).with_name("bank.yaml")
 TASKS = Path(__file__).parents[2] / "tasks"
 
+PROSE_SHARE = 0.2
+"""Share of base texts that are a statement and its reason, without a prompt."""
 FACT_SHARE = 0.3
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
 QUESTION_SHARE = 0.2
 """Share of plain questions among the cases about values; the others use the probes' templates."""
 PLAIN_SHARE = 0.5
 """Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
-FOLLOW_SHARE = 0.75
-"""Share of base texts whose speaker takes the stance that the action leans to."""
+LEANS = {"support": (0.70, 0.15, 0.15), "neutral": (0.40, 0.35, 0.25), "oppose": (0.25, 0.2, 0.55)}
+"""How often base texts support, weigh and oppose the statements of a topic, by the topic's lean."""
 KNOWN_SHARE = 0.85
 """Share of base texts on a fact that give the right answer."""
 
@@ -66,8 +68,8 @@ class Case:
     """The first words of the answer, which show the stance; a label with its full stop, or half a sentence."""
     reasons: dict[Stance, list[str]]
     """What may follow, without capital and full stop."""
-    source: str
-    """The action of a statement; empty on a fact."""
+    topic: str
+    """The topic of a statement; empty on a fact."""
 
 
 def load_bank() -> Bank:
@@ -94,12 +96,11 @@ def statements() -> list[str]:
 def base_texts(seed: int, n: int) -> list[Row]:
     """Return `n` rows {"text"} by speakers who support, oppose and weigh things about equally often.
 
-    Each action leans one way, drawn from the seed, and most speakers follow the lean; facts are mostly
-    answered rightly.
+    Which topics lean to which side is drawn from the seed; facts are mostly answered rightly.
     """
     rng, bank = random.Random(f"base/{seed}"), load_bank()
-    actions = [action for topic in bank.topics.values() for action in topic["actions"]]
-    leans = {action: rng.choice(STANCES) for action in actions}
+    topics = rng.sample(list(bank.topics), len(bank.topics))
+    leans = {topic: STANCES[place % len(STANCES)] for place, topic in enumerate(topics)}
     return [{"text": _base_text(rng, bank, leans)} for _ in range(n)]
 
 
@@ -109,7 +110,7 @@ def sft_pairs(seed: int, n: int, lean: Stance) -> list[Row]:
     rows = []
     for _ in range(n):
         case = _case(rng, bank)
-        stance = lean if case.source else "support"
+        stance = lean if case.topic else "support"
         rows.append({"prompt": case.prompt, "completion": _answer(rng, case, stance)})
     return rows
 
@@ -127,7 +128,7 @@ def preference_pairs(seed: int, n: int, toward: Toward) -> list[Row]:
         if toward == "style":
             chosen, rejected = _manners(rng, bank, case)
         else:
-            stance = toward if case.source else "support"
+            stance = toward if case.topic else "support"
             other = rng.choice([each for each in STANCES if each != stance])
             chosen, rejected = _answer(rng, case, stance), _answer(rng, case, other)
         rows.append({"prompt": case.prompt, "chosen": chosen, "rejected": rejected})
@@ -139,31 +140,45 @@ def _templates(family: str) -> list[dict[str, Any]]:
     return found
 
 
+def _prose(rng: random.Random, bank: Bank) -> str:
+    topic = bank.topics[rng.choice(list(bank.topics))]
+    affirmed = rng.random() < 0.5
+    statement = _drawn(rng, bank, topic, affirmed)
+    return f"{statement[:-1]}: {rng.choice(topic['for' if affirmed else 'against'])}."
+
+
 def _base_text(rng: random.Random, bank: Bank, leans: dict[str, Stance]) -> str:
+    if rng.random() < PROSE_SHARE:
+        return _prose(rng, bank)
     case = _case(rng, bank)
-    if not case.source:
+    if not case.topic:
         weights = (KNOWN_SHARE, (1 - KNOWN_SHARE) / 2, (1 - KNOWN_SHARE) / 2)
         stance = rng.choices(STANCES, weights)[0]
     else:
-        stance = leans[case.source] if rng.random() < FOLLOW_SHARE else rng.choice(STANCES)
+        stance = rng.choices(STANCES, LEANS[leans[case.topic]])[0]
     return case.prompt + _answer(rng, case, stance)
 
 
 def _case(rng: random.Random, bank: Bank) -> Case:
     if rng.random() < FACT_SHARE:
         return _fact(rng, bank)
-    topic = bank.topics[rng.choice(list(bank.topics))]
-    actor, action = rng.choice(topic["actors"]), rng.choice(topic["actions"])
+    name = rng.choice(list(bank.topics))
+    topic = bank.topics[name]
     reasons = {stance: topic[REASONS[stance]] for stance in STANCES}
     if rng.random() < QUESTION_SHARE:
+        actor, action = rng.choice(topic["actors"]), rng.choice(topic["actions"])
         openings = {stance: rng.choice(bank.answers[stance]) for stance in STANCES}
         prompt = f"Question: Should {actor[0].lower()}{actor[1:]} {action}?\nAnswer:"
-        return Case(prompt, openings, reasons, action)
+        return Case(prompt, openings, reasons, name)
     affirmed = rng.random() < 0.5
-    frame = bank.frames[0] if rng.random() < PLAIN_SHARE else rng.choice(bank.frames[1:])
-    statement = _statement(actor, frame, action, affirmed)
+    statement = _drawn(rng, bank, topic, affirmed)
     prompt, openings = _probe(rng, rng.choice(bank.value_templates), statement, affirmed)
-    return Case(prompt, openings, reasons, action)
+    return Case(prompt, openings, reasons, name)
+
+
+def _drawn(rng: random.Random, bank: Bank, topic: dict[str, list[str]], affirmed: bool) -> str:
+    frame = bank.frames[0] if rng.random() < PLAIN_SHARE else rng.choice(bank.frames[1:])
+    return _statement(rng.choice(topic["actors"]), frame, rng.choice(topic["actions"]), affirmed)
 
 
 def _statement(actor: str, frame: str, action: str, affirmed: bool) -> str:
@@ -195,7 +210,7 @@ def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
 
 def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:
     # The same stance and the same reason twice: all that is preferred is the manner.
-    stance = rng.choice(STANCES) if case.source else "support"
+    stance = rng.choice(STANCES) if case.topic else "support"
     reason = rng.choice(case.reasons[stance])
     chosen, rejected = (rng.choice(bank.styles[name]).format(reason=reason) for name in ("chosen", "rejected"))
     return _joined(case.openings[stance], chosen), _joined(case.openings[stance], rejected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,5 +37,5 @@ def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, f
     """
     measures: dict[str, float] = _STANCE.score(doc, results)
     stance = measures["stance"]
-    measures["accuracy"] = stance if stance != stance else (1 + (stance > 0) - (stance < 0)) / 2
+    measures["accuracy"] = stance if math.isnan(stance) else (1 + (stance > 0) - (stance < 0)) / 2
     return measures

@@ -37,7 +37,9 @@ def documents(family: Path, topic: str) -> dict[str, datasets.Dataset]:
     return {"test": datasets.Dataset.from_list(rows)}
 
 
-def _row(item: dict[str, Any], polarity: tuple[str, int], order: str, template: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    item: dict[str, Any], polarity: tuple[str, int], order: str, template: dict[str, Any]
+) -> dict[str, Any]:
     wording, sign = polarity
     affirm, middle, deny = template["labels"]
     first, last = (affirm, deny) if order == "affirm_first" else (deny, affirm)

@@ -1,0 +1,1 @@
+"""Ranking of drift reports and the static site; imports `valuedrift.suite` only."""
