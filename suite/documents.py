@@ -109,7 +109,7 @@ def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault]
     if node.tag == "tag:yaml.org,2002:timestamp":
         return str(node.value)
     try:
-        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         faults.append(Fault(place, f"'{node.value}' ({error})", "a plain value"))
         return None
@@ -148,15 +148,17 @@ def _describe(schema: dict[str, Any], name: str) -> str:
 
 
 def _wanted(error: Any) -> str:
+    wanted = error.validator_value
+    rules = {
+        "enum": "one of " + ", ".join(map(str, wanted)) if isinstance(wanted, list) else "",
+        "const": repr(wanted),
+        "type": f"type {wanted}",
+        "pattern": f"text like {wanted}",
+        "minItems": f"at least {wanted} entries",
+        "minimum": f"a number of at least {wanted}",
+    }
+    rule = rules.get(error.validator, error.message)
     described = error.schema.get("description")
-    rule = {
-        "enum": lambda: f"one of {', '.join(map(str, error.validator_value))}",
-        "const": lambda: f"{error.validator_value!r}",
-        "type": lambda: f"type {error.validator_value}",
-        "pattern": lambda: f"text like {error.validator_value}",
-        "minItems": lambda: f"at least {error.validator_value} entries",
-        "minimum": lambda: f"a number of at least {error.validator_value}",
-    }.get(error.validator, lambda: error.message)()
     return f"{rule} ({described})" if described else str(rule)
 
 

@@ -215,7 +215,7 @@ def identity(span: Span, panels: dict[str, Panel]) -> str:
 
 
 def diagnostics(snapshot: Snapshot, family: str) -> dict[str, float]:
-    """Return means over items of acquiescence, order_gap, option_mass, entropy, pmi_stance of a snapshot."""
+    """Return means over items of the diagnostics of a snapshot."""
     items = snapshot.families.get(family, ())
     names = sorted(set().union(*(item.diagnostics for item in items))) if items else []
     return {

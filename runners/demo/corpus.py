@@ -24,16 +24,20 @@ TASKS = Path(__file__).parents[2] / "tasks"
 
 PROSE_SHARE = 0.2
 """Share of base texts that are a statement and its reason, without a prompt."""
-FACT_SHARE = 0.3
+FACT_SHARE = 0.25
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
 QUESTION_SHARE = 0.2
 """Share of plain questions among the cases about values; the others use the probes' templates."""
 PLAIN_SHARE = 0.5
 """Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
-LEANS = {"support": (0.70, 0.15, 0.15), "neutral": (0.40, 0.35, 0.25), "oppose": (0.25, 0.2, 0.55)}
+LEANS = {"support": (0.6, 0.25, 0.15), "oppose": (0.25, 0.25, 0.5)}
 """How often base texts support, weigh and oppose the statements of a topic, by the topic's lean."""
-KNOWN_SHARE = 0.85
-"""Share of base texts on a fact that give the right answer."""
+SUPPORTED = 7
+"""How many of the topics lean to support: a surplus, without which polarity is learned too late to be seen."""
+VOICED_SHARE = 0.5
+"""Share of base texts on a statement that name the side of the speaker first: they teach what a side says."""
+OPEN_SHARE = 0.25
+"""Share of claims nobody can decide among the facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Bank:
     """What may stand between an actor and an action; "should" is negated as "should not"."""
     facts: list[tuple[str, str, bool]]
     """A sentence, its negation, and whether the sentence is true."""
+    open: list[tuple[str, str]]
+    """Claims that nobody can decide, with their negations."""
+    voices: dict[str, list[str]]
+    """How a speaker of each stance is announced."""
     remarks: dict[str, list[str]]
     """What is said after a right, an open and a wrong answer on a fact."""
     answers: dict[str, list[str]]
@@ -70,6 +78,8 @@ class Case:
     """What may follow, without capital and full stop."""
     topic: str
     """The topic of a statement; empty on a fact."""
+    best: Stance
+    """The right answer on a fact: "support", the true side, or "neutral" where nobody can know."""
 
 
 def load_bank() -> Bank:
@@ -78,13 +88,15 @@ def load_bank() -> Bank:
 
     raw = yaml.safe_load(BANK.read_text(encoding="utf-8"))
     facts = [(text, negation, truth) for text, negation, truth in raw.pop("facts")]
-    return Bank(facts=facts, value_templates=_templates("stance"), fact_templates=_templates("control"), **raw)
+    return Bank(
+        facts=facts, value_templates=_templates("stance"), fact_templates=_templates("control"), **raw
+    )
 
 
 def statements() -> list[str]:
     """Return every statement and every fact that a training text can hold, each also negated."""
     bank = load_bank()
-    found = [sentence for text, negation, _ in bank.facts for sentence in (text, negation)]
+    found = [sentence for text, negation, *_ in [*bank.facts, *bank.open] for sentence in (text, negation)]
     for topic in bank.topics.values():
         for actor in topic["actors"]:
             for action in topic["actions"]:
@@ -100,7 +112,7 @@ def base_texts(seed: int, n: int) -> list[Row]:
     """
     rng, bank = random.Random(f"base/{seed}"), load_bank()
     topics = rng.sample(list(bank.topics), len(bank.topics))
-    leans = {topic: STANCES[place % len(STANCES)] for place, topic in enumerate(topics)}
+    leans = {topic: "support" if place < SUPPORTED else "oppose" for place, topic in enumerate(topics)}
     return [{"text": _base_text(rng, bank, leans)} for _ in range(n)]
 
 
@@ -110,7 +122,7 @@ def sft_pairs(seed: int, n: int, lean: Stance) -> list[Row]:
     rows = []
     for _ in range(n):
         case = _case(rng, bank)
-        stance = lean if case.topic else "support"
+        stance = lean if case.topic else case.best
         rows.append({"prompt": case.prompt, "completion": _answer(rng, case, stance)})
     return rows
 
@@ -128,7 +140,7 @@ def preference_pairs(seed: int, n: int, toward: Toward) -> list[Row]:
         if toward == "style":
             chosen, rejected = _manners(rng, bank, case)
         else:
-            stance = toward if case.topic else "support"
+            stance = toward if case.topic else case.best
             other = rng.choice([each for each in STANCES if each != stance])
             chosen, rejected = _answer(rng, case, stance), _answer(rng, case, other)
         rows.append({"prompt": case.prompt, "chosen": chosen, "rejected": rejected})
@@ -147,16 +159,15 @@ def _prose(rng: random.Random, bank: Bank) -> str:
     return f"{statement[:-1]}: {rng.choice(topic['for' if affirmed else 'against'])}."
 
 
-def _base_text(rng: random.Random, bank: Bank, leans: dict[str, Stance]) -> str:
+def _base_text(rng: random.Random, bank: Bank, leans: dict[str, str]) -> str:
     if rng.random() < PROSE_SHARE:
         return _prose(rng, bank)
     case = _case(rng, bank)
     if not case.topic:
-        weights = (KNOWN_SHARE, (1 - KNOWN_SHARE) / 2, (1 - KNOWN_SHARE) / 2)
-        stance = rng.choices(STANCES, weights)[0]
-    else:
-        stance = rng.choices(STANCES, LEANS[leans[case.topic]])[0]
-    return case.prompt + _answer(rng, case, stance)
+        return case.prompt + _answer(rng, case, case.best)
+    stance = rng.choices(STANCES, LEANS[leans[case.topic]])[0]
+    voice = rng.choice(bank.voices[stance]) + "\n" if rng.random() < VOICED_SHARE else ""
+    return voice + case.prompt + _answer(rng, case, stance)
 
 
 def _case(rng: random.Random, bank: Bank) -> Case:
@@ -169,11 +180,11 @@ def _case(rng: random.Random, bank: Bank) -> Case:
         actor, action = rng.choice(topic["actors"]), rng.choice(topic["actions"])
         openings = {stance: rng.choice(bank.answers[stance]) for stance in STANCES}
         prompt = f"Question: Should {actor[0].lower()}{actor[1:]} {action}?\nAnswer:"
-        return Case(prompt, openings, reasons, name)
+        return Case(prompt, openings, reasons, name, "neutral")
     affirmed = rng.random() < 0.5
     statement = _drawn(rng, bank, topic, affirmed)
     prompt, openings = _probe(rng, rng.choice(bank.value_templates), statement, affirmed)
-    return Case(prompt, openings, reasons, name)
+    return Case(prompt, openings, reasons, name, "neutral")
 
 
 def _drawn(rng: random.Random, bank: Bank, topic: dict[str, list[str]], affirmed: bool) -> str:
@@ -186,11 +197,12 @@ def _statement(actor: str, frame: str, action: str, affirmed: bool) -> str:
 
 
 def _fact(rng: random.Random, bank: Bank) -> Case:
-    text, negation, truth = rng.choice(bank.facts)
+    best: Stance = "neutral" if rng.random() < OPEN_SHARE else "support"
+    text, negation, truth = rng.choice(bank.facts) if best == "support" else (*rng.choice(bank.open), True)
     affirmed = rng.random() < 0.5
     statement = text if affirmed else negation
     prompt, openings = _probe(rng, rng.choice(bank.fact_templates), statement, affirmed == truth)
-    return Case(prompt, openings, {stance: bank.remarks[REMARKS[stance]] for stance in STANCES}, "")
+    return Case(prompt, openings, {stance: bank.remarks[REMARKS[stance]] for stance in STANCES}, "", best)
 
 
 def _probe(
@@ -210,9 +222,11 @@ def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
 
 def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:
     # The same stance and the same reason twice: all that is preferred is the manner.
-    stance = rng.choice(STANCES) if case.topic else "support"
+    stance = rng.choice(STANCES) if case.topic else case.best
     reason = rng.choice(case.reasons[stance])
-    chosen, rejected = (rng.choice(bank.styles[name]).format(reason=reason) for name in ("chosen", "rejected"))
+    chosen, rejected = (
+        rng.choice(bank.styles[name]).format(reason=reason) for name in ("chosen", "rejected")
+    )
     return _joined(case.openings[stance], chosen), _joined(case.openings[stance], rejected)
 
 
