@@ -88,9 +88,7 @@ def mismatches(files: CheckpointFiles, first: CheckpointFiles) -> list[Fault]:
             faults.append(Fault(where, json.dumps(found), f"{json.dumps(expected)} as at {label}"))
     if files.tokenizer_sha256 != first.tokenizer_sha256:
         where = str(files.tokenizer / "tokenizer.json")
-        faults.append(
-            Fault(where, "another tokenizer", f"the tokenizer of {label}", "start a sequence of its own")
-        )
+        faults.append(Fault(where, "another tokenizer", f"that of {label}", "start a sequence of its own"))
     return faults
 
 

@@ -13,6 +13,7 @@ from valuedrift.suite.errors import Fault, UserError
 NAME = "valuedrift"
 """Folder of the links in `lm_eval/tasks/`, and the start of every link's name."""
 
+_WITHOUT_LINKS = 'use `valuedrift lm-eval`, or `lm_eval --include_path "$(valuedrift tasks-path)"`'
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -36,6 +37,13 @@ class LinkReport:
         """Return the links whose YAML is gone; lm-eval passes over them."""
         return tuple(name for name, target in self.links.items() if not target.is_file())
 
+    def __str__(self) -> str:
+        """Return the folder, its links and what changed, in one line."""
+        changes = {"added": self.added, "removed": self.removed}
+        changed = ", ".join(f"{len(names)} {what}" for what, names in changes.items() if names) or "no change"
+        left = f"; not ours and left alone: {', '.join(map(str, self.foreign))}" if self.foreign else ""
+        return f"{self.folder}: {len(self.links)} task links ({changed}){left}"
+
 
 def link(tasks: Path) -> LinkReport:
     """Make lm-eval find the tasks of a folder by name: one link for each of its YAMLs; what it changed.
@@ -49,13 +57,13 @@ def link(tasks: Path) -> LinkReport:
     before = status()
     if before.foreign:
         names = ", ".join(str(path) for path in before.foreign)
-        fix = f"move it away, or add --include_path {tasks} to lm_eval instead"
+        fix = f"move it away, or {_WITHOUT_LINKS}"
         raise UserError(
             Fault(str(before.folder), f"{names}, which valuedrift did not make", "only links", fix)
         )
     removed = tuple(name for name, target in before.links.items() if wanted.get(name) != target)
     added = tuple(name for name, target in wanted.items() if before.links.get(name) != target)
-    with _writing(before.folder, f"add --include_path {tasks} to lm_eval instead"):
+    with _writing(before.folder, _WITHOUT_LINKS):
         before.folder.mkdir(exist_ok=True)
         for name in removed:
             (before.folder / name).unlink(missing_ok=True)

@@ -63,7 +63,11 @@ def scan(folder: Path, output: Path, labels: Labels) -> Sequence:
 def _steps(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         raise UserError(Fault(str(folder), "no such folder", "the output_dir of a Trainer"))
-    found = {int(m[1]): place for place in folder.iterdir() if (m := _CHECKPOINT.match(place.name)) and place.is_dir()}
+    found = {
+        int(m[1]): place
+        for place in folder.iterdir()
+        if (m := _CHECKPOINT.match(place.name)) and place.is_dir()
+    }
     if not found:
         fix = "give the folder that holds the checkpoint-N folders"
         raise UserError(Fault(str(folder), "no checkpoint-N folder", "the output_dir of a Trainer", fix))

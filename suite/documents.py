@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from valuedrift.suite.errors import Fault, UserError, did_you_mean
-from valuedrift.suite.files import read_text
+from valuedrift.suite.files import read_text, write_text
 
 Key: TypeAlias = tuple[str | int, ...]
 
@@ -62,6 +62,11 @@ def read_yaml(path: Path) -> Document:
     return Document(path, value, lines)
 
 
+def write_yaml(path: Path, value: Any) -> None:
+    """Write plain data as YAML, whole or not at all, without the aliases that `read_yaml` refuses."""
+    write_text(path, yaml.dump(value, Dumper=_plain_dumper(), sort_keys=False, allow_unicode=True, width=110))
+
+
 def check(document: Document, schema: str) -> None:
     """Raise UserError with every fault of a document under `schemas/<schema>.schema.json`."""
     faults = schema_faults(document, schema)
@@ -85,6 +90,14 @@ def load_schema(name: str) -> dict[str, Any]:
     text = resources.files("valuedrift.suite").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
+
+
+def _plain_dumper() -> type[yaml.SafeDumper]:
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return Plain
 
 
 def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault], path: Path) -> Any:

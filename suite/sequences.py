@@ -6,11 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from valuedrift.suite.documents import Document, check, read_yaml
+from valuedrift.suite.documents import Document, check, read_yaml, write_yaml
 from valuedrift.suite.errors import Fault, UserError
-from valuedrift.suite.files import write_text
 from valuedrift.suite.records import Checkpoint, Sequence, Stage
 
 SCHEMA = "valuedrift/sequence/1"
@@ -44,7 +41,7 @@ def sequence_of(document: Document, sha256: str) -> Sequence:
 def write_sequence(file: Path, value: dict[str, Any]) -> Sequence:
     """Write a sequence document (checked against the schema) and return it as a record."""
     check(Document(file, value, {}), "sequence")
-    write_text(file, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110))
+    write_yaml(file, value)
     return read_sequence(file)
 
 

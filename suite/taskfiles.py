@@ -204,7 +204,7 @@ def _read(path: Path, faults: list[Fault]) -> Document | None:
             Fault(f"{path}:{mark.line + 1}" if mark else str(path), f"no valid YAML ({problem})", "a task")
         )
         return None
-    if not isinstance(value, dict):
+    if node is None or not isinstance(value, dict):
         faults.append(Fault(str(path), "no mapping", "a task or group of lm-eval"))
         return None
     _number(node, (), lines)

@@ -22,20 +22,19 @@ REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
 BANK = Path(__file__).with_name("bank.yaml")
 TASKS = Path(__file__).parents[2] / "tasks"
 
-PROSE_SHARE = 0.2
+PROSE_SHARE = 0.35
 """Share of base texts that are a statement and its reason, without a prompt."""
 FACT_SHARE = 0.25
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
-QUESTION_SHARE = 0.2
+QUESTION_SHARE = 0.15
 """Share of plain questions among the cases about values; the others use the probes' templates."""
 PLAIN_SHARE = 0.5
 """Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
-LEANS = {"support": (0.6, 0.25, 0.15), "oppose": (0.25, 0.25, 0.5)}
-"""How often base texts support, weigh and oppose the statements of a topic, by the topic's lean."""
-SUPPORTED = 7
-"""How many of the topics lean to support: a surplus, without which polarity is learned too late to be seen."""
-VOICED_SHARE = 0.5
-"""Share of base texts on a statement that name the side of the speaker first: they teach what a side says."""
+BASE_MIX = (0.52, 0.26, 0.22)
+"""How often base texts support, weigh and oppose a statement. Where support has no surplus, nothing tells a
+small model early on that "should" and "should not" want different labels."""
+BARE_SHARE = 0.4
+"""Share of answers to the probes' prompts that give the label and no reason."""
 OPEN_SHARE = 0.25
 """Share of claims nobody can decide among the facts."""
 
@@ -52,8 +51,6 @@ class Bank:
     """A sentence, its negation, and whether the sentence is true."""
     open: list[tuple[str, str]]
     """Claims that nobody can decide, with their negations."""
-    voices: dict[str, list[str]]
-    """How a speaker of each stance is announced."""
     remarks: dict[str, list[str]]
     """What is said after a right, an open and a wrong answer on a fact."""
     answers: dict[str, list[str]]
@@ -106,14 +103,12 @@ def statements() -> list[str]:
 
 
 def base_texts(seed: int, n: int) -> list[Row]:
-    """Return `n` rows {"text"} by speakers who support, oppose and weigh things about equally often.
+    """Return `n` rows {"text"} by speakers who support more often than they weigh or oppose.
 
-    Which topics lean to which side is drawn from the seed; facts are mostly answered rightly.
+    Facts are answered rightly; some texts are statements in prose, with a reason and without a prompt.
     """
     rng, bank = random.Random(f"base/{seed}"), load_bank()
-    topics = rng.sample(list(bank.topics), len(bank.topics))
-    leans = {topic: "support" if place < SUPPORTED else "oppose" for place, topic in enumerate(topics)}
-    return [{"text": _base_text(rng, bank, leans)} for _ in range(n)]
+    return [{"text": _base_text(rng, bank)} for _ in range(n)]
 
 
 def sft_pairs(seed: int, n: int, lean: Stance) -> list[Row]:
@@ -159,15 +154,12 @@ def _prose(rng: random.Random, bank: Bank) -> str:
     return f"{statement[:-1]}: {rng.choice(topic['for' if affirmed else 'against'])}."
 
 
-def _base_text(rng: random.Random, bank: Bank, leans: dict[str, str]) -> str:
+def _base_text(rng: random.Random, bank: Bank) -> str:
     if rng.random() < PROSE_SHARE:
         return _prose(rng, bank)
     case = _case(rng, bank)
-    if not case.topic:
-        return case.prompt + _answer(rng, case, case.best)
-    stance = rng.choices(STANCES, LEANS[leans[case.topic]])[0]
-    voice = rng.choice(bank.voices[stance]) + "\n" if rng.random() < VOICED_SHARE else ""
-    return voice + case.prompt + _answer(rng, case, stance)
+    stance = rng.choices(STANCES, BASE_MIX)[0] if case.topic else case.best
+    return case.prompt + _answer(rng, case, stance)
 
 
 def _case(rng: random.Random, bank: Bank) -> Case:
@@ -217,7 +209,10 @@ def _probe(
 
 
 def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
-    return _joined(case.openings[stance], rng.choice(case.reasons[stance]) + ".")
+    opening = case.openings[stance]
+    if opening.endswith(".") and rng.random() < BARE_SHARE:
+        return f" {opening}"
+    return _joined(opening, rng.choice(case.reasons[stance]) + ".")
 
 
 def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:
