@@ -20,7 +20,7 @@ INK, GRID, SHADE = "#222222", "#dddddd", "#888888"
 FONT_SIZE = 12
 STAGE_GAP = 0.6
 """Free space between two stages, in checkpoints."""
-INTERVALS_WIDTH = 520
+INTERVALS_WIDTH = 460
 """Width of the plot of intervals in pixels."""
 LARGE, SMALL = (840, 300), (290, 150)
 """Width and height of the plots in pixels."""
@@ -121,7 +121,8 @@ def interval_chart(
 ) -> str:
     """Return SVG of estimates with intervals, one line each, in the given order.
 
-    Each row has `label`, `rank` (texts), `value`, `low` and `high` (numbers or None); `texts` are id, title, description.
+    Each row has `label` and `rank` (texts), `value`, `low` and `high` (numbers or None); `texts` are the id,
+    the title and the description.
     """
     import altair as alt
 

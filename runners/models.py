@@ -25,6 +25,8 @@ def load_model(files: CheckpointFiles, dtype: str, device: str) -> tuple[Any, An
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            # Reported below by name; without it the error only points at a log.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
         if files.adapter is not None:
@@ -81,7 +83,7 @@ def _require_complete(info: dict[str, Any], files: CheckpointFiles) -> None:
     }
     faults = []
     for kind, word in words.items():
-        names = sorted(str(name) for name in info.get(kind, ()))
+        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in info.get(kind, ()))
         if names:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             faults.append(

@@ -43,6 +43,8 @@ class StageRecipe:
     """Learning-rate schedule."""
     warmup_steps: int
     """Steps of warm-up."""
+    weight_decay: float
+    """Weight decay."""
     max_length: int
     """Tokens an example."""
     dtype: str
@@ -112,6 +114,7 @@ def _stage(value: dict[str, Any], folder: Path) -> StageRecipe:
         learning_rate=float(value["learning_rate"]),
         scheduler=value.get("scheduler", "linear"),
         warmup_steps=value.get("warmup_steps", 0),
+        weight_decay=float(value.get("weight_decay", 0.0)),
         max_length=value.get("max_length", 128),
         dtype=value.get("dtype", "float32"),
         beta=value.get("beta", DEFAULT_BETA.get(algorithm)),

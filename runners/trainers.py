@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from valuedrift.runners.recipes import StageRecipe, read_rows
 
@@ -44,6 +45,7 @@ def _arguments(stage: StageRecipe, seed: int, output: Path) -> dict[str, Any]:
         "learning_rate": stage.learning_rate,
         "lr_scheduler_type": stage.scheduler,
         "warmup_steps": stage.warmup_steps,
+        "weight_decay": stage.weight_decay,
         "max_length": stage.max_length,
         "seed": seed,
         "data_seed": seed,
@@ -54,7 +56,7 @@ def _arguments(stage: StageRecipe, seed: int, output: Path) -> dict[str, Any]:
         "save_strategy": "no",
         "logging_strategy": "no",
         "report_to": "none",
-        "disable_tqdm": not sys.stderr.isatty(),
+        "disable_tqdm": True,
     }
     return arguments
 
@@ -110,11 +112,19 @@ def _lora(stage: StageRecipe) -> dict[str, Any]:
 def _saver(stage: StageRecipe, tokenizer: Any, output: Path) -> Any:
     import transformers
 
+    # Disabled unless standard error is a terminal.
+    bar = tqdm(total=stage.steps, desc=stage.name, unit="step", disable=None, dynamic_ncols=True)
+
     class Saver(transformers.TrainerCallback):  # type: ignore[misc,name-defined,unused-ignore]
         """Saves at the scheduled steps: safetensors only, no optimizer, no pickled arguments."""
 
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            """Leave the bar as it is."""
+            bar.close()
+
         def on_step_end(self, _arguments: Any, state: Any, _control: Any, **kwargs: Any) -> None:
             """Save when the step is on the schedule."""
+            bar.update(1)
             if state.global_step in stage.checkpoints:
                 folder = output / f"checkpoint-{state.global_step}"
                 kwargs["model"].save_pretrained(str(folder))

@@ -15,6 +15,13 @@ from valuedrift.suite.files import read_text, write_text
 
 Key: TypeAlias = tuple[str | int, ...]
 
+_KEPT_AS_TEXT = ("timestamp", "value", "merge")
+_PLAIN: dict[type[yaml.Node], tuple[str, ...]] = {
+    yaml.MappingNode: ("map",),
+    yaml.SequenceNode: ("seq",),
+    yaml.ScalarNode: ("str", "int", "float", "bool", "null", *_KEPT_AS_TEXT),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -29,9 +36,13 @@ class Document:
 
     def where(self, key: Key) -> str:
         """Return `file:line key` for a key path, with the line of the nearest known parent."""
-        line = next((self.lines[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.lines), None)
+        line = self.line(key)
         place = f"{self.path}:{line}" if line else str(self.path)
         return f"{place} {_dotted(key)}" if key else place
+
+    def line(self, key: Key) -> int | None:
+        """Return the line of a key path or of its nearest known parent, None for JSON."""
+        return next((self.lines[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.lines), None)
 
 
 def read_yaml(path: Path) -> Document:
@@ -79,9 +90,7 @@ def schema_faults(document: Document, schema: str) -> list[Fault]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(load_schema(schema))
-    errors = sorted(
-        validator.iter_errors(document.value), key=lambda error: [str(k) for k in error.absolute_path]
-    )
+    errors = sorted(validator.iter_errors(document.value), key=lambda error: _position(error, document))
     return [fault for error in errors for fault in _faults_of(error, document)]
 
 
@@ -103,29 +112,37 @@ def _plain_dumper() -> type[yaml.SafeDumper]:
 def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault], path: Path) -> Any:
     lines.setdefault(key, node.start_mark.line + 1)
     place = f"{path}:{node.start_mark.line + 1}"
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind not in _PLAIN[type(node)]:
+        faults.append(Fault(place, f"tag '{node.tag}'", "plain data without tags"))
+        return None
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for name_node, item in node.value:
+            place = f"{path}:{name_node.start_mark.line + 1}"
+            if not isinstance(name_node, yaml.ScalarNode):
+                faults.append(Fault(place, "a key that is a list or a mapping", "text as key"))
+                continue
             name = str(name_node.value)
             if name in result:
-                faults.append(
-                    Fault(f"{path}:{name_node.start_mark.line + 1}", f"key '{name}' twice", "each key once")
-                )
+                faults.append(Fault(place, f"key '{name}' twice", "each key once"))
             lines[*key, name] = name_node.start_mark.line + 1
             result[name] = _build(item, (*key, name), lines, faults, path)
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*key, n), lines, faults, path) for n, item in enumerate(node.value)]
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        faults.append(Fault(place, f"tag '{node.tag}'", "plain data without tags"))
-        return None
-    if node.tag == "tag:yaml.org,2002:timestamp":
+    if kind in _KEPT_AS_TEXT:
         return str(node.value)
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, KeyError) as error:
         faults.append(Fault(place, f"'{node.value}' ({error})", "a plain value"))
         return None
+
+
+def _position(error: Any, document: Document) -> tuple[int, list[tuple[int, str]]]:
+    key: Key = tuple(error.absolute_path)
+    return document.line(key) or 0, [(k, "") if isinstance(k, int) else (0, k) for k in key]
 
 
 def _faults_of(error: Any, document: Document) -> list[Fault]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from valuedrift.suite.errors import Fault, UserError
 
@@ -49,7 +49,8 @@ def dump_json(value: Any, indent: int | None = 1) -> str:
     """Return strict JSON text, the same for the same value; NaN and infinities become null."""
     text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
     # A stance vector belongs on one line: arrays of numbers are joined, nothing that holds a string is.
-    return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
+    # The line break keeps a text such as "[ 1 ]" as it is: within a JSON string there is none.
+    return re.sub(r"\[\n\s*([^\[\]{}\"]*?)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
 
 
 def read_json(path: Path) -> Any:
@@ -63,8 +64,8 @@ def read_json(path: Path) -> Any:
 def parse_json(text: str, path: Path, line: int | None = None) -> Any:
     """Return the value of JSON text that came from `path`; NaN and infinities are refused."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_number)
+    except (ValueError, RecursionError) as error:
         place = f"{path}:{line if line is not None else getattr(error, 'lineno', 1)}"
         raise UserError(Fault(place, f"no valid JSON ({error})", "strict JSON")) from error
 
@@ -134,8 +135,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
 
 
 def _sync(path: Path) -> None:

@@ -39,8 +39,8 @@ def sequence_of(document: Document, sha256: str) -> Sequence:
 
 
 def write_sequence(file: Path, value: dict[str, Any]) -> Sequence:
-    """Write a sequence document (checked against the schema) and return it as a record."""
-    check(Document(file, value, {}), "sequence")
+    """Write a sequence document and return it as a record; with a fault, UserError and nothing written."""
+    sequence_of(Document(file, value, {}), "")
     write_yaml(file, value)
     return read_sequence(file)
 
@@ -50,7 +50,7 @@ def _stage(value: dict[str, Any], folder: Path) -> Stage:
         name=value["name"],
         algorithm=value["algorithm"],
         data=tuple(data["name"] for data in value.get("data", ())),
-        seed=value.get("seed"),
+        seed=_whole(value.get("seed")),
         checkpoints=tuple(_checkpoint(point, value["name"], folder) for point in value["checkpoints"]),
     )
 
@@ -59,12 +59,17 @@ def _checkpoint(value: dict[str, Any], stage: str, folder: Path) -> Checkpoint:
     # Not resolved: a link names the checkpoint that its owner means.
     return Checkpoint(
         stage=stage,
-        step=value["step"],
+        step=int(value["step"]),
         path=folder / value["path"] if "path" in value else None,
         hub=value.get("hub"),
         revision=value.get("revision"),
         adapter=folder / value["adapter"] if "adapter" in value else None,
     )
+
+
+def _whole(value: float | None) -> int | None:
+    # JSON Schema takes 1.0 for an integer.
+    return None if value is None else int(value)
 
 
 def _order_faults(document: Document) -> list[Fault]:

@@ -85,7 +85,8 @@ def _sample_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _rows(file: Path, faults: list[Fault]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    # Not splitlines: U+2028 and its like may stand in a JSON string.
+    for number, line in enumerate(read_text(file).split("\n"), 1):
         if not line.strip():
             continue
         place = f"{file}:{number}"
@@ -145,7 +146,7 @@ def _protocol(results_file: Path) -> dict[str, Any]:
         results = json.loads(read_text(results_file), parse_constant=lambda _: None)
         config = results.get("config", {})
         protocol = {key: config[key] for key in _PROTOCOL_KEYS if key in config}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise UserError(
             Fault(str(results_file), f"no lm-eval results ({error})", "results of lm_eval")
         ) from error

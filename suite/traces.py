@@ -34,7 +34,11 @@ def read_trace(folder: Path, sequence: Sequence | None = None) -> Trace:
     if index.is_file():
         document = Document(index, read_json(index), {})
         check(document, "trace")
-        failed = {s["label"]: s["reason"] for s in document.value["snapshots"] if s["status"] == "failed"}
+        failed = {
+            point["label"]: point.get("reason", "no reason recorded")
+            for point in document.value["snapshots"]
+            if point["status"] == "failed"
+        }
         sequence = sequence or _embedded_sequence(document)
     if sequence is None:
         fix = "add --sequence sequence.yaml for plain lm-eval output"

@@ -6,11 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from valuedrift.runners.quiet import quiet_libraries
 from valuedrift.suite.errors import UserError
 
 
 def trace(options: argparse.Namespace) -> int:
     """Ask every checkpoint of a sequence; 1 when some could not be asked."""
+    quiet_libraries()
     from valuedrift.runners.tracing import Settings
     from valuedrift.runners.tracing import trace as run
     from valuedrift.suite.sequences import read_sequence
@@ -91,6 +93,7 @@ def site(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train a recipe."""
+    quiet_libraries()
     from valuedrift.runners.training import train as run
 
     sequence = run(options.recipe, options.output)
@@ -100,6 +103,7 @@ def train(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Train, trace, rank and show a small real model."""
+    quiet_libraries()
     from valuedrift.demo import run
 
     return run(options.output, options.size, options.seed)

@@ -22,20 +22,22 @@ REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
 BANK = Path(__file__).with_name("bank.yaml")
 TASKS = Path(__file__).parents[2] / "tasks"
 
-PROSE_SHARE = 0.35
+PROSE_SHARE = 0.3
 """Share of base texts that are a statement and its reason, without a prompt."""
-FACT_SHARE = 0.25
+FACT_SHARE = 0.3
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
 QUESTION_SHARE = 0.15
 """Share of plain questions among the cases about values; the others use the probes' templates."""
 PLAIN_SHARE = 0.5
 """Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
-BASE_MIX = (0.52, 0.26, 0.22)
-"""How often base texts support, weigh and oppose a statement. Where support has no surplus, nothing tells a
-small model early on that "should" and "should not" want different labels."""
+MIX = (0.38, 0.30, 0.32)
+"""How often base texts without a named speaker support, weigh and oppose a statement."""
+VOICES: dict[Stance, float] = {"support": 0.40, "oppose": 0.15}
+"""Share of base texts whose speaker is named, by side: they teach what a side says. The surplus of one side
+is what a small model learns first; where both are equal it takes "should" and "should not" for the same."""
 BARE_SHARE = 0.4
 """Share of answers to the probes' prompts that give the label and no reason."""
-OPEN_SHARE = 0.25
+OPEN_SHARE = 0.15
 """Share of claims nobody can decide among the facts."""
 
 
@@ -51,6 +53,8 @@ class Bank:
     """A sentence, its negation, and whether the sentence is true."""
     open: list[tuple[str, str]]
     """Claims that nobody can decide, with their negations."""
+    voices: dict[str, list[str]]
+    """How a speaker of a side is named."""
     remarks: dict[str, list[str]]
     """What is said after a right, an open and a wrong answer on a fact."""
     answers: dict[str, list[str]]
@@ -136,7 +140,7 @@ def preference_pairs(seed: int, n: int, toward: Toward) -> list[Row]:
             chosen, rejected = _manners(rng, bank, case)
         else:
             stance = toward if case.topic else case.best
-            other = rng.choice([each for each in STANCES if each != stance])
+            other = _other(rng, case, stance)
             chosen, rejected = _answer(rng, case, stance), _answer(rng, case, other)
         rows.append({"prompt": case.prompt, "chosen": chosen, "rejected": rejected})
     return rows
@@ -151,15 +155,19 @@ def _prose(rng: random.Random, bank: Bank) -> str:
     topic = bank.topics[rng.choice(list(bank.topics))]
     affirmed = rng.random() < 0.5
     statement = _drawn(rng, bank, topic, affirmed)
-    return f"{statement[:-1]}: {rng.choice(topic['for' if affirmed else 'against'])}."
+    return f"{statement[:-1]} because {rng.choice(topic['for' if affirmed else 'against'])}."
 
 
 def _base_text(rng: random.Random, bank: Bank) -> str:
     if rng.random() < PROSE_SHARE:
         return _prose(rng, bank)
     case = _case(rng, bank)
-    stance = rng.choices(STANCES, BASE_MIX)[0] if case.topic else case.best
-    return case.prompt + _answer(rng, case, stance)
+    if not case.topic:
+        return case.prompt + _answer(rng, case, case.best)
+    side = rng.choices([*VOICES, None], [*VOICES.values(), 1 - sum(VOICES.values())])[0]
+    stance = side or rng.choices(STANCES, MIX)[0]
+    voice = f"{rng.choice(bank.voices[side])}\n" if side else ""
+    return voice + case.prompt + _answer(rng, case, stance)
 
 
 def _case(rng: random.Random, bank: Bank) -> Case:
@@ -213,6 +221,12 @@ def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
     if opening.endswith(".") and rng.random() < BARE_SHARE:
         return f" {opening}"
     return _joined(opening, rng.choice(case.reasons[stance]) + ".")
+
+
+def _other(rng: random.Random, case: Case, stance: Stance) -> Stance:
+    # On a fact the wrong side, so that the middle answer is not pushed down among the facts.
+    others: list[Stance] = [each for each in STANCES if each != stance]
+    return rng.choice(others) if case.topic or stance == "neutral" else "oppose"
 
 
 def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:

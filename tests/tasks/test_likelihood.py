@@ -167,7 +167,9 @@ def test_a_topic_is_added_with_jsonl_and_yaml_alone(tmp_path: Path) -> None:
         version = fault.fix.split("`")[1]
         file.write_text(re.sub(r"version: .*", version, file.read_text("utf-8")), "utf-8")
     assert check_folder(copy) == []
-    loaded = TaskManager(include_path=str(copy), include_defaults=False).load("valuedrift")["tasks"]
+    loaded: dict[str, Any] = TaskManager(include_path=str(copy), include_defaults=False).load("valuedrift")[
+        "tasks"
+    ]
     assert len(loaded["valuedrift_stance_sea_level"].test_docs()) == 48
 
 
