@@ -70,7 +70,8 @@ class Draws:
 def entries(files: Sequence[DriftFile]) -> list[Entry]:
     """Return the stages of all files, each training once however many runs hold it.
 
-    Raises UserError when two files name the same run or were asked different prompts.
+    Raises UserError when two files name the same run or were asked different prompts, and when no file has a
+    stage that was measured twice.
     """
     _require_comparable(files)
     found: dict[str, list[tuple[DriftFile, int, dict[str, Any]]]] = {}
@@ -78,6 +79,9 @@ def entries(files: Sequence[DriftFile]) -> list[Entry]:
         for position, span in enumerate(file.value["spans"]):
             if span["name"] != TOTAL:
                 found.setdefault(span["identity"], []).append((file, position, span))
+    if not found:
+        names = ", ".join(str(file.path) for file in files) or "no drift file"
+        raise UserError(Fault(names, "no stage with two snapshots", "at least one stage to rank"))
     return [_entry(group) for group in found.values()]
 
 
@@ -132,7 +136,7 @@ def _entry(group: list[tuple[DriftFile, int, dict[str, Any]]]) -> Entry:
         algorithm=span["algorithm"],
         data=tuple(span["data"]),
         seed=span["seed"],
-        shared_by=tuple(other.run for other, _, _ in group),
+        shared_by=tuple(dict.fromkeys(other.run for other, _, _ in group)),
         magnitude=Estimate.from_json(span["values"]["D"]),
         adjusted=Estimate.from_json(span["D_adjusted"]) if span["D_adjusted"] else None,
         t50=Estimate.from_json(span["timing"]["t50"]),

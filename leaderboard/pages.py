@@ -86,8 +86,7 @@ def index_page(ranking: Mapping[str, Any], pages: Mapping[str, str]) -> dict[str
         "chart": interval_chart(rows, ranking["detectable"], texts),
         "rows": rows,
         "algorithms": [
-            {**row, "unranked": _unranked(row, row["rank"]), "untimed": _untimed(row)}
-            for row in ranking["algorithms"]
+            {**row, "unranked": _unranked(row), "untimed": _untimed(row)} for row in ranking["algorithms"]
         ],
     }
 
@@ -165,16 +164,18 @@ def _place(rank: Sequence[int] | None) -> str:
     return str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}{DASH}{rank[1]}"
 
 
-def _unranked(row: Mapping[str, Any], rank: Sequence[int] | None) -> str:
-    if rank:
-        return ""
+def _unranked(row: Mapping[str, Any]) -> str:
     if row["seeds"] < SEEDS_NEEDED:
         return f"not ranked: {row['seeds']} of {SEEDS_NEEDED} seeds"
     return f"not ranked: no other algorithm with {SEEDS_NEEDED} seeds"
 
 
 def _untimed(row: Mapping[str, Any]) -> str:
-    return "not ranked: no drift time" if row["t50"]["value"] is None else _unranked(row, row["time_rank"])
+    if row["t50"]["value"] is None:
+        return "not ranked: no drift time"
+    if row["seeds"] < SEEDS_NEEDED:
+        return _unranked(row)
+    return f"not ranked: not two algorithms with {SEEDS_NEEDED} seeds that have a drift time"
 
 
 def _family_charts(value: Mapping[str, Any], family: str, axis: StageAxis) -> dict[str, Any]:
@@ -197,8 +198,9 @@ def _figure(value: Mapping[str, Any], family: str, part: str, draw: Any) -> dict
         for stance in STANCES
     )
     first, last = (f"{visible(p['stage'])} step {p['step']}" for p in (checkpoints[0], checkpoints[-1]))
-    names = sorted(value["trajectory"][family])
-    name = f"{re.sub('[^a-z]', '', family.lower())}-{names.index(part)}"
+    name = (
+        f"chart-{sorted(value['trajectory']).index(family)}-{sorted(value['trajectory'][family]).index(part)}"
+    )
     title = f"{visible(family)} probes, {what}: probability of each stance over checkpoints"
     description = f"From {first} to {last}: {ends}. Bands are 95 % intervals; the numbers follow in a table."
     rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from valuedrift.leaderboard.entries import Draws, Entry, entries, paired_draws
 from valuedrift.suite.documents import Document, check
 from valuedrift.suite.files import read_json
 from valuedrift.suite.magnitude import LEVEL, Resampling
-from valuedrift.suite.ranks import RankInterval, resample_seeds, simultaneous_ranks
+from valuedrift.suite.ranks import RankInterval, resample_seeds, seeds_critical, simultaneous_ranks
 from valuedrift.suite.records import Estimate
 from valuedrift.suite.report_files import DriftFile
 from valuedrift.suite.resampling import Floats
@@ -34,9 +34,9 @@ class AlgorithmRow:
     algorithm: str
     """Name."""
     magnitude: Estimate
-    """Mean debiased total variation."""
+    """Mean over training seeds of the debiased total variation."""
     t50: Estimate
-    """Mean drift time of the entries that have one."""
+    """The same of the drift times that are defined."""
     seeds: int
     """Distinct training seeds."""
     entries: int
@@ -44,13 +44,27 @@ class AlgorithmRow:
     rank: RankInterval | None
     """Rank by magnitude; None under three seeds."""
     time_rank: RankInterval | None
-    """Rank by time, earliest first; None under three seeds or without drift times."""
+    """Rank by time, earliest first; None under three seeds with a drift time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One measure of one algorithm, over its training seeds."""
+
+    estimate: Estimate
+    """Mean over seeds."""
+    drawn: Floats
+    """Its draws, shape (draws,)."""
+    seeds: int
+    """Known training seeds behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Entries and algorithms with their rank intervals."""
 
+    files: tuple[DriftFile, ...]
+    """Every drift file, also one whose stages were all met in other files before."""
     entries: tuple[Entry, ...]
     """Entries, largest magnitude first."""
     ranks: tuple[RankInterval, ...]
@@ -74,6 +88,7 @@ def rank(files: Sequence[DriftFile], resampling: Resampling) -> Ranking:
     sizes = np.array([entry.magnitude.value for entry in found], dtype=np.float64)
     times = np.array([np.nan if entry.t50.value is None else entry.t50.value for entry in found])
     return Ranking(
+        files=tuple(files),
         entries=tuple(found),
         ranks=tuple(simultaneous_ranks(sizes, drawn.magnitude)),
         time_ranks=tuple(_time_ranks(times, drawn.t50)),
@@ -86,14 +101,13 @@ def rank(files: Sequence[DriftFile], resampling: Resampling) -> Ranking:
 
 def ranking_json(ranking: Ranking, output: Path, made_by: dict[str, str]) -> dict[str, Any]:
     """Return the content of `ranking.json`; drift files are named relative to `output`."""
-    files = {entry.source.path: entry.source for entry in ranking.entries}
     rows = zip(ranking.entries, ranking.ranks, ranking.time_ranks, strict=True)
     return {
         "schema": SCHEMA,
         "made_by": made_by,
         "inputs": [
-            {"file": os.path.relpath(path, output.parent), "sha256": file.sha256, "run": file.run}
-            for path, file in sorted(files.items())
+            {"file": os.path.relpath(file.path, output.parent), "sha256": file.sha256, "run": file.run}
+            for file in sorted(ranking.files, key=lambda file: file.run)
         ],
         "resampling": {"draws": ranking.resampling.draws, "seed": ranking.resampling.seed, "unit": "item"},
         "items": ranking.draws.items,
@@ -149,75 +163,76 @@ def _time_ranks(times: Floats, drawn: Floats) -> list[RankInterval | None]:
 
 
 def _algorithms(found: list[Entry], drawn: Draws, seed: int) -> list[AlgorithmRow]:
-    names = sorted({entry.algorithm for entry in found})
     rows, sizes, times = [], [], []
-    for name in names:
-        members = [n for n, entry in enumerate(found) if entry.algorithm == name]
-        seeds = sorted({found[n].seed for n in members}, key=str)
-        size_draws = _over_seeds(drawn.magnitude, members, found, seed)
-        time_draws = _over_seeds(drawn.t50, members, found, seed)
-        values = [found[n].magnitude.value for n in members]
-        known = [v for n in members if (v := found[n].t50.value) is not None]
-        count = sum(s is not None for s in seeds)
-        size = _summary([v for v in values if v is not None], size_draws, count)
-        rows.append(
-            AlgorithmRow(name, size, _summary(known, time_draws, count), count, len(members), None, None)
+    for stream, name in enumerate(sorted({entry.algorithm for entry in found})):
+        chosen = [n for n, entry in enumerate(found) if entry.algorithm == name]
+        members = [found[n] for n in chosen]
+        sizes.append(
+            _pooled(members, [e.magnitude for e in members], drawn.magnitude[:, chosen], (seed, stream))
         )
-        sizes.append(size_draws)
-        times.append(time_draws)
-    places = _algorithm_ranks([row.magnitude for row in rows], [row.seeds for row in rows], sizes, 1)
-    time_places = _algorithm_ranks([row.t50 for row in rows], [row.seeds for row in rows], times, -1)
+        times.append(_pooled(members, [e.t50 for e in members], drawn.t50[:, chosen], (seed, stream)))
+        t50 = _within_stage(times[-1].estimate)
+        rows.append(AlgorithmRow(name, sizes[-1].estimate, t50, sizes[-1].seeds, len(members), None, None))
+    places, time_places = _algorithm_ranks(sizes, 1), _algorithm_ranks(times, -1)
     ranked = [
-        AlgorithmRow(r.algorithm, r.magnitude, r.t50, r.seeds, r.entries, place, time_place)
-        for r, place, time_place in zip(rows, places, time_places, strict=True)
+        replace(row, rank=place, time_rank=time_place)
+        for row, place, time_place in zip(rows, places, time_places, strict=True)
     ]
     return sorted(ranked, key=lambda row: (-(row.magnitude.value or 0.0), row.algorithm))
 
 
-def _over_seeds(drawn: Floats, members: list[int], found: list[Entry], seed: int) -> Floats:
+def _pooled(
+    members: list[Entry], estimates: list[Estimate], drawn: Floats, resampling: tuple[int, int]
+) -> Pooled:
     by_seed: dict[int | None, list[int]] = {}
-    for n in members:
-        if np.isfinite(drawn[:, n]).any():
-            by_seed.setdefault(found[n].seed, []).append(n)
+    values: dict[int | None, list[float]] = {}
+    for n, (entry, estimate) in enumerate(zip(members, estimates, strict=True)):
+        if estimate.value is not None and np.isfinite(drawn[:, n]).any():
+            by_seed.setdefault(entry.seed, []).append(n)
+            values.setdefault(entry.seed, []).append(estimate.value)
     if not by_seed:
-        return np.full(len(drawn), np.nan)
-    columns = np.stack([np.nanmean(drawn[:, group], axis=1) for group in by_seed.values()], axis=1)
-    return resample_seeds(columns, seed) if len(by_seed) >= SEEDS_NEEDED else columns.mean(axis=1)
-
-
-def _summary(values: list[float], drawn: Floats, seeds: int) -> Estimate:
-    known = drawn[np.isfinite(drawn)]
-    if not values or not len(known):
-        return Estimate(None, None, None, 0, "undefined: no entry has a drift time")
+        undefined = Estimate(None, None, None, 0, "undefined: no entry has a drift time")
+        return Pooled(undefined, np.full(len(drawn), np.nan), 0)
+    seeds = sum(seed is not None for seed in by_seed)
+    # A draw without a time in some entry says nothing about the mean over all of them.
+    columns = np.stack([drawn[:, group].mean(axis=1) for group in by_seed.values()], axis=1)
     ranked = seeds >= SEEDS_NEEDED
+    pooled = resample_seeds(columns, *resampling) if ranked else columns.mean(axis=1)
+    value = float(np.mean([np.mean(group) for group in values.values()]))
     reason = f"{seeds} of {SEEDS_NEEDED} seeds, so not ranked and no seed variation in the interval"
     method = "seeds, then items resampled, t interval" if ranked else f"items resampled; {reason}"
-    half = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1) if ranked else stats.norm.ppf((1 + LEVEL) / 2))
-    middle, half = float(np.mean(values)), half * float(known.std(ddof=1))
-    return Estimate(middle, middle - half, middle + half, len(values), method, LEVEL)
+    quantile = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) if ranked else stats.norm.ppf((1 + LEVEL) / 2)
+    half = float(quantile * pooled[np.isfinite(pooled)].std(ddof=1))
+    n = sum(len(group) for group in by_seed.values())
+    return Pooled(Estimate(value, value - half, value + half, n, method, LEVEL), pooled, seeds)
 
 
-def _algorithm_ranks(
-    estimates: list[Estimate], seeds: list[int], drawn: list[Floats], sign: int
-) -> list[RankInterval | None]:
-    ready = [n for n, e in enumerate(estimates) if e.value is not None and seeds[n] >= SEEDS_NEEDED]
-    result: list[RankInterval | None] = [None] * len(estimates)
+def _within_stage(t50: Estimate) -> Estimate:
+    # A fraction of a stage: the t interval of three seeds reaches beyond both of its ends.
+    if t50.low is None or t50.high is None:
+        return t50
+    return replace(t50, low=max(0.0, t50.low), high=min(1.0, t50.high))
+
+
+def _algorithm_ranks(pooled: list[Pooled], sign: int) -> list[RankInterval | None]:
+    ready = [n for n, part in enumerate(pooled) if part.seeds >= SEEDS_NEEDED]
+    result: list[RankInterval | None] = [None] * len(pooled)
     if len(ready) > 1:
-        values = sign * np.array([estimates[n].value for n in ready], dtype=np.float64)
-        places = simultaneous_ranks(values, sign * np.stack([drawn[n] for n in ready], axis=1))
-        for n, place in zip(ready, places, strict=True):
+        values = sign * np.array([pooled[n].estimate.value for n in ready], dtype=np.float64)
+        drawn = sign * np.stack([pooled[n].drawn for n in ready], axis=1)
+        least = seeds_critical(len(ready), min(pooled[n].seeds for n in ready))
+        for n, place in zip(ready, simultaneous_ranks(values, drawn, least), strict=True):
             result[n] = place
     return result
 
 
 def _detectable(found: list[Entry]) -> float:
     quantile = float(stats.norm.ppf((1 + LEVEL) / 2))
-    halves = [(e.magnitude.high - e.magnitude.low) / 2 for e in found if e.magnitude.high and e.magnitude.low]
-    return (
-        float(np.median(halves)) * (quantile + float(stats.norm.ppf(POWER))) / quantile
-        if halves
-        else float("nan")
-    )
+    sizes = [entry.magnitude for entry in found]
+    halves = [(e.high - e.low) / 2 for e in sizes if e.high is not None and e.low is not None]
+    if not halves:
+        return float("nan")
+    return float(np.median(halves)) * (quantile + float(stats.norm.ppf(POWER))) / quantile
 
 
 def _rank_json(place: RankInterval | None) -> list[int] | None:

@@ -22,7 +22,7 @@ from valuedrift.leaderboard.pages import (
 )
 from valuedrift.leaderboard.ranking import read_ranking
 from valuedrift.suite.errors import Fault, UserError
-from valuedrift.suite.files import folder_whole, sha256_file, write_json, write_text
+from valuedrift.suite.files import dump_json, folder_whole, sha256_file, write_json, write_text
 from valuedrift.suite.report_files import DriftFile, read_drift
 
 MARKER = "valuedrift-site.json"
@@ -137,7 +137,7 @@ def _environment() -> Any:
         # Markup is the site's own; every other text may come from a file of somebody else.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters.update(number=number, svg=Markup)
+    environment.filters.update(number=number, svg=Markup, json=lambda value: dump_json(value, None))
     environment.globals.update(
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package

@@ -90,8 +90,8 @@ def schema_faults(document: Document, schema: str) -> list[Fault]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(load_schema(schema))
-    errors = sorted(validator.iter_errors(document.value), key=lambda error: _position(error, document))
-    return [fault for error in errors for fault in _faults_of(error, document)]
+    found = [pair for error in validator.iter_errors(document.value) for pair in _faults_of(error, document)]
+    return [fault for _, fault in sorted(found, key=lambda pair: _position(pair[0], document))]
 
 
 def load_schema(name: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def load_schema(name: str) -> dict[str, Any]:
 
 def _plain_dumper() -> type[yaml.SafeDumper]:
     class Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
             return True
 
     return Plain
@@ -140,36 +140,32 @@ def _build(node: yaml.Node, key: Key, lines: dict[Key, int], faults: list[Fault]
         return None
 
 
-def _position(error: Any, document: Document) -> tuple[int, list[tuple[int, str]]]:
-    key: Key = tuple(error.absolute_path)
-    return document.line(key) or 0, [(k, "") if isinstance(k, int) else (0, k) for k in key]
+def _position(key: Key, document: Document) -> tuple[int, list[tuple[int, str]]]:
+    return document.line(key) or 0, [(part, "") if isinstance(part, int) else (0, part) for part in key]
 
 
-def _faults_of(error: Any, document: Document) -> list[Fault]:
+def _faults_of(error: Any, document: Document) -> list[tuple[Key, Fault]]:
+    """Return the faults of one error of jsonschema, each with its key."""
     key: Key = tuple(error.absolute_path)
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
         unknown = [name for name in error.instance if name not in known]
-        return [
-            Fault(
-                document.where((*key, name)),
-                f"unknown key '{name}'",
-                "a known key",
-                did_you_mean(name, known),
-            )
-            for name in unknown
-        ]
+        return [((*key, name), _unknown_key(document.where((*key, name)), name, known)) for name in unknown]
     if error.validator == "required" and isinstance(error.instance, dict):
         missing = [name for name in error.validator_value if name not in error.instance]
         # jsonschema reports each missing key as an error of its own; the message names it.
         return [
-            Fault(document.where(key), f"no key '{name}'", _describe(error.schema, name))
+            (key, Fault(document.where(key), f"no key '{name}'", _describe(error.schema, name)))
             for name in missing
             if f"'{name}'" in error.message
         ]
     shown = json.dumps(error.instance, ensure_ascii=False, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return [Fault(document.where(key), shown, _wanted(error))]
+    return [(key, Fault(document.where(key), shown, _wanted(error)))]
+
+
+def _unknown_key(where: str, name: str, known: list[str]) -> Fault:
+    return Fault(where, f"unknown key '{name}'", "a known key", did_you_mean(name, known))
 
 
 def _describe(schema: dict[str, Any], name: str) -> str:

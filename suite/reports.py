@@ -209,7 +209,7 @@ def _bands(means: Floats, errors: Floats, df: int) -> dict[str, list[list[float]
 
 
 def identity(span: Span, panels: dict[str, Panel]) -> str:
-    """Return a hash that two runs share when a stage of theirs is the same training, e.g. one SFT for both."""
+    """Return a hash that two runs share where a stage of theirs is the same training, e.g. one SFT."""
     numbers = {name: part.stances[list(span.positions)].tolist() for name, part in panels.items()}
     return sha256_json([span.stage.algorithm, span.stage.data, span.stage.seed, span.steps, numbers])
 
