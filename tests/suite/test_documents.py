@@ -88,8 +88,8 @@ def test_every_fault_of_the_syntax_tree_is_told_at_once(tmp_path: Path) -> None:
 def test_a_wrong_key_is_told_with_its_line_and_the_nearest_known_key(tmp_path: Path) -> None:
     text = GOOD.replace("algorithm:", "algoritm:")
     assert faults(tmp_path, text) == [
-        "x.yaml:5 stages[0]: found no key 'algorithm', expected 'algorithm': lower-case name such as sft, dpo, "
-        "simpo, ppo, pretrain",
+        "x.yaml:5 stages[0]: found no key 'algorithm', "
+        "expected 'algorithm': lower-case name such as sft, dpo, simpo, ppo, pretrain",
         "x.yaml:6 stages[0].algoritm: found unknown key 'algoritm', expected a known key; "
         "did you mean 'algorithm'?",
     ]

@@ -154,10 +154,23 @@ def test_leftovers_of_the_named_writers_are_removed_and_no_others(tmp_path: Path
     assert names(tmp_path) == [".b.json.x3", ".sft-000002.x4", "a.json"]
 
 
-def test_a_killed_writer_leaves_what_remove_leftovers_finds(tmp_path: Path) -> None:
-    with folder_whole(tmp_path / "whole") as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.name.startswith(".whole.")
+def test_what_a_killed_writer_leaves_has_the_name_that_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def spy(_: int) -> None:
+        seen.append(names(tmp_path))
+        remove_leftovers(tmp_path, ["text", "folder"])
+        seen.append(names(tmp_path))
+        raise Interrupted
+
+    monkeypatch.setattr(files.os, "fsync", spy)
+    with pytest.raises(Interrupted):
+        write_text(tmp_path / "text", "x")
+    with pytest.raises(Interrupted), folder_whole(tmp_path / "folder") as temporary:
+        (temporary / "half").write_text("half")
+    assert [len(found) for found in seen] == [1, 0, 1, 0]
 
 
 def test_a_whole_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -187,7 +200,7 @@ def test_a_folder_whose_block_raises_is_kept_as_it_was(tmp_path: Path, error: ty
 
 
 def test_a_new_folder_whose_block_raises_never_exists(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), folder_whole(tmp_path / "folder") as temporary:  # noqa: PT011
+    with pytest.raises(ValueError), folder_whole(tmp_path / "folder") as temporary:
         (temporary / "new").write_text("half")
         raise ValueError
     assert names(tmp_path) == []
