@@ -65,6 +65,8 @@ class Draws:
     """Number of common items."""
     dropped: int
     """Items of some entry that not all have."""
+    degrees_of_freedom: int
+    """Common items minus topics."""
 
 
 def entries(files: Sequence[DriftFile]) -> list[Entry]:
@@ -110,6 +112,7 @@ def paired_draws(members: Sequence[Entry], draws: int, seed: int) -> Draws:
         t50=np.stack([column[1] for column in columns], axis=1),
         items=len(common),
         dropped=len(everything) - len(common),
+        degrees_of_freedom=strata.degrees_of_freedom,
     )
 
 

@@ -90,8 +90,8 @@ def rank(files: Sequence[DriftFile], resampling: Resampling) -> Ranking:
     return Ranking(
         files=tuple(files),
         entries=tuple(found),
-        ranks=tuple(simultaneous_ranks(sizes, drawn.magnitude)),
-        time_ranks=tuple(_time_ranks(times, drawn.t50)),
+        ranks=tuple(simultaneous_ranks(sizes, drawn.magnitude, drawn.degrees_of_freedom)),
+        time_ranks=tuple(_time_ranks(times, drawn)),
         algorithms=tuple(_algorithms(found, drawn, resampling.seed)),
         detectable=_detectable(found),
         draws=drawn,
@@ -152,12 +152,13 @@ def read_ranking(path: Path) -> dict[str, Any]:
     return value
 
 
-def _time_ranks(times: Floats, drawn: Floats) -> list[RankInterval | None]:
+def _time_ranks(times: Floats, drawn: Draws) -> list[RankInterval | None]:
     known = np.flatnonzero(np.isfinite(times))
     result: list[RankInterval | None] = [None] * len(times)
     if len(known):
         # Ranks put the largest first; the earliest time is the largest of the negated ones.
-        for position, place in zip(known, simultaneous_ranks(-times[known], -drawn[:, known]), strict=True):
+        places = simultaneous_ranks(-times[known], -drawn.t50[:, known], drawn.degrees_of_freedom)
+        for position, place in zip(known, places, strict=True):
             result[int(position)] = place
     return result
 
@@ -220,8 +221,9 @@ def _algorithm_ranks(pooled: list[Pooled], sign: int) -> list[RankInterval | Non
     if len(ready) > 1:
         values = sign * np.array([pooled[n].estimate.value for n in ready], dtype=np.float64)
         drawn = sign * np.stack([pooled[n].drawn for n in ready], axis=1)
-        least = seeds_critical(len(ready), min(pooled[n].seeds for n in ready))
-        for n, place in zip(ready, simultaneous_ranks(values, drawn, least), strict=True):
+        seeds = min(pooled[n].seeds for n in ready)
+        places = simultaneous_ranks(values, drawn, 2 * (seeds - 1), seeds_critical(len(ready), seeds))
+        for n, place in zip(ready, places, strict=True):
             result[n] = place
     return result
 

@@ -59,7 +59,7 @@ def build_site(ranking_file: Path, output: Path) -> Path:
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(file.path, copy)
         write_text(folder / "data" / "board.csv", board_csv(ranking))
-        write_json(folder / MARKER, {"schema": SCHEMA, "made_by": ranking["made_by"]})
+        write_json(folder / MARKER, {"schema": SCHEMA})
     return output / "index.html"
 
 

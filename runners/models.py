@@ -15,7 +15,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 def load_model(files: CheckpointFiles, dtype: str, device: str) -> tuple[Any, Any]:
     """Return (model, tokenizer) of a checkpoint in evaluation mode, its adapter merged.
 
-    Raises CheckpointError when a tensor is missing, unexpected, of another shape, NaN or infinite.
+    Raises CheckpointError when a tensor is missing, unexpected, of another shape, NaN or infinite, and
+    UserError when the device cannot take it.
     """
     torch, transformers = _packages()
     try:
@@ -43,7 +44,12 @@ def load_model(files: CheckpointFiles, dtype: str, device: str) -> tuple[Any, An
         raise CheckpointError(Fault(place, found, "a model of transformers")) from error
     _require_complete(info, files)
     _require_finite(model, files, torch)
-    return model.eval().to(device), tokenizer
+    try:
+        return model.eval().to(device), tokenizer
+    except (RuntimeError, AssertionError) as error:
+        # torch says so in either way: no such device, none in this machine, or its memory is full.
+        reason = str(error).split("\n", maxsplit=1)[0][:200]
+        raise UserError(Fault("--device", f"'{device}' ({reason})", "a device with room for it")) from error
 
 
 def _packages() -> tuple[Any, Any]:

@@ -87,8 +87,11 @@ def _entry(step: int, place: Path, output: Path, labels: Labels) -> dict[str, An
 
 def _checkpoint(entry: dict[str, Any], output: Path, stage: str) -> Checkpoint:
     folder = output.resolve().parent
-    adapter = folder / entry["adapter"] if "adapter" in entry else None
-    return Checkpoint(stage=stage, step=entry["step"], path=folder / entry["path"], adapter=adapter)
+    # By name: the folder of the output need not exist yet, and then `..` leads out of nowhere.
+    path, adapter = (
+        Path(os.path.normpath(folder / entry[key])) if key in entry else None for key in ("path", "adapter")
+    )
+    return Checkpoint(stage=stage, step=entry["step"], path=path, adapter=adapter)
 
 
 def _relative(place: Path, output: Path) -> str:

@@ -103,8 +103,11 @@ def null_scale(df: int) -> float:
     For m ~ N(0, 1) and s^2 ~ chi2(df)/df, E[excess | s] = sqrt(2/pi) (sqrt(1 + s^2) - 1), and the factor is
     sqrt(2/pi) over its mean.
     """
-    density = stats.chi(df, scale=1 / np.sqrt(df)).pdf
-    mean, _ = integrate.quad(lambda s: density(s) * (np.sqrt(1 + s * s) - 1), 0, np.inf)
+
+    def weighted(s: float) -> float:
+        return float(stats.chi.pdf(s, df, scale=1 / np.sqrt(df)) * (np.sqrt(1 + s * s) - 1))
+
+    mean, _ = integrate.quad(weighted, 0, np.inf)
     return float(1 / mean)
 
 

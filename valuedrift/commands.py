@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from valuedrift.runners.quiet import quiet_libraries
-from valuedrift.suite.errors import UserError
+from valuedrift.suite.errors import Fault, UserError
 
 
 def trace(options: argparse.Namespace) -> int:
@@ -18,7 +18,9 @@ def trace(options: argparse.Namespace) -> int:
     from valuedrift.suite.sequences import read_sequence
     from valuedrift.tasks import folder
 
-    settings = Settings(tuple(options.tasks.split(",")), options.batch_size, options.dtype, options.device)
+    names = tuple(filter(None, options.tasks.split(",")))
+    _require_tasks_and_traces(names, options.reuse)
+    settings = Settings(names, options.batch_size, options.dtype, options.device)
     sequence = read_sequence(options.sequence)
     output = options.output or options.sequence.parent / "trace"
     outcomes = run(sequence, output, folder(), settings, options.reuse)
@@ -32,6 +34,18 @@ def trace(options: argparse.Namespace) -> int:
     return 1 if counts["failed"] else 0
 
 
+def _require_tasks_and_traces(tasks: tuple[str, ...], reused: list[Path]) -> None:
+    faults = [
+        Fault(f"--reuse {folder}", "no such folder", "a trace folder")
+        for folder in reused
+        if not folder.is_dir()
+    ]
+    if not tasks:
+        faults.append(Fault("--tasks", "no name", "lm-eval tasks, comma-separated"))
+    if faults:
+        raise UserError(faults)
+
+
 def drift(options: argparse.Namespace) -> int:
     """Compute the drift of a trace; 1 when some checkpoint of the sequence has no snapshot."""
     from valuedrift.suite.files import write_json, write_text
@@ -43,10 +57,12 @@ def drift(options: argparse.Namespace) -> int:
     from valuedrift.suite.versions import versions
     from valuedrift.tables import drift_table
 
+    output = options.output or options.trace.parent / "drift.json"
+    if options.csv and options.csv.resolve() == output.resolve():
+        raise UserError(Fault("--csv", f"{options.csv}, which is drift.json's own", "another file"))
     sequence = read_sequence(options.sequence) if options.sequence else None
     found = read_trace(options.trace, sequence)
     report = drift_report(found, Resampling(options.draws, options.seed))
-    output = options.output or options.trace.parent / "drift.json"
     write_json(output, report_json(report, versions("numpy", "scipy")))
     if options.csv:
         write_text(options.csv, report_csv(report))

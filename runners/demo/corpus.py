@@ -22,19 +22,15 @@ REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
 BANK = Path(__file__).with_name("bank.yaml")
 TASKS = Path(__file__).parents[2] / "tasks"
 
-PROSE_SHARE = 0.3
-"""Share of base texts that are a statement and its reason, without a prompt."""
 FACT_SHARE = 0.3
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
 QUESTION_SHARE = 0.15
 """Share of plain questions among the cases about values; the others use the probes' templates."""
 PLAIN_SHARE = 0.5
 """Share of statements with the plain "should"; the others say "should be allowed to" and the like."""
-MIX = (0.38, 0.30, 0.32)
-"""How often base texts without a named speaker support, weigh and oppose a statement."""
-VOICES: dict[Stance, float] = {"support": 0.40, "oppose": 0.15}
-"""Share of base texts whose speaker is named, by side: they teach what a side says. The surplus of one side
-is what a small model learns first; where both are equal it takes "should" and "should not" for the same."""
+MIX = (0.6, 0.25, 0.15)
+"""How often base answers support, weigh and oppose a statement: a lean, since an even mix would teach nothing
+about "not"."""
 BARE_SHARE = 0.4
 """Share of answers to the probes' prompts that give the label and no reason."""
 OPEN_SHARE = 0.15
@@ -53,8 +49,6 @@ class Bank:
     """A sentence, its negation, and whether the sentence is true."""
     open: list[tuple[str, str]]
     """Claims that nobody can decide, with their negations."""
-    voices: dict[str, list[str]]
-    """How a speaker of a side is named."""
     remarks: dict[str, list[str]]
     """What is said after a right, an open and a wrong answer on a fact."""
     answers: dict[str, list[str]]
@@ -74,7 +68,7 @@ class Case:
     prompt: str
     """Ends in a colon; the answer follows after a space."""
     openings: dict[Stance, str]
-    """The first words of the answer, which show the stance; a label with its full stop, or half a sentence."""
+    """How the answer begins, which shows the stance: a label with its full stop, or half a sentence."""
     reasons: dict[Stance, list[str]]
     """What may follow, without capital and full stop."""
     topic: str
@@ -97,7 +91,8 @@ def load_bank() -> Bank:
 def statements() -> list[str]:
     """Return every statement and every fact that a training text can hold, each also negated."""
     bank = load_bank()
-    found = [sentence for text, negation, *_ in [*bank.facts, *bank.open] for sentence in (text, negation)]
+    found = [sentence for text, negation, _ in bank.facts for sentence in (text, negation)]
+    found += [sentence for pair in bank.open for sentence in pair]
     for topic in bank.topics.values():
         for actor in topic["actors"]:
             for action in topic["actions"]:
@@ -106,13 +101,15 @@ def statements() -> list[str]:
     return found
 
 
-def base_texts(seed: int, n: int) -> list[Row]:
-    """Return `n` rows {"text"} by speakers who support more often than they weigh or oppose.
-
-    Facts are answered rightly; some texts are statements in prose, with a reason and without a prompt.
-    """
+def base_pairs(seed: int, n: int) -> list[Row]:
+    """Return `n` rows {"prompt", "completion"}: statements answered by `MIX`, facts rightly."""
     rng, bank = random.Random(f"base/{seed}"), load_bank()
-    return [{"text": _base_text(rng, bank)} for _ in range(n)]
+    rows = []
+    for _ in range(n):
+        case = _case(rng, bank)
+        stance = rng.choices(STANCES, MIX)[0] if case.topic else case.best
+        rows.append({"prompt": case.prompt, "completion": _answer(rng, case, stance)})
+    return rows
 
 
 def sft_pairs(seed: int, n: int, lean: Stance) -> list[Row]:
@@ -151,34 +148,15 @@ def _templates(family: str) -> list[dict[str, Any]]:
     return found
 
 
-def _prose(rng: random.Random, bank: Bank) -> str:
-    topic = bank.topics[rng.choice(list(bank.topics))]
-    affirmed = rng.random() < 0.5
-    statement = _drawn(rng, bank, topic, affirmed)
-    return f"{statement[:-1]} because {rng.choice(topic['for' if affirmed else 'against'])}."
-
-
-def _base_text(rng: random.Random, bank: Bank) -> str:
-    if rng.random() < PROSE_SHARE:
-        return _prose(rng, bank)
-    case = _case(rng, bank)
-    if not case.topic:
-        return case.prompt + _answer(rng, case, case.best)
-    side = rng.choices([*VOICES, None], [*VOICES.values(), 1 - sum(VOICES.values())])[0]
-    stance = side or rng.choices(STANCES, MIX)[0]
-    voice = f"{rng.choice(bank.voices[side])}\n" if side else ""
-    return voice + case.prompt + _answer(rng, case, stance)
-
-
 def _case(rng: random.Random, bank: Bank) -> Case:
     if rng.random() < FACT_SHARE:
         return _fact(rng, bank)
     name = rng.choice(list(bank.topics))
     topic = bank.topics[name]
-    reasons = {stance: topic[REASONS[stance]] for stance in STANCES}
+    reasons: dict[Stance, list[str]] = {stance: topic[REASONS[stance]] for stance in STANCES}
     if rng.random() < QUESTION_SHARE:
         actor, action = rng.choice(topic["actors"]), rng.choice(topic["actions"])
-        openings = {stance: rng.choice(bank.answers[stance]) for stance in STANCES}
+        openings: dict[Stance, str] = {stance: rng.choice(bank.answers[stance]) for stance in STANCES}
         prompt = f"Question: Should {actor[0].lower()}{actor[1:]} {action}?\nAnswer:"
         return Case(prompt, openings, reasons, name, "neutral")
     affirmed = rng.random() < 0.5
@@ -202,7 +180,8 @@ def _fact(rng: random.Random, bank: Bank) -> Case:
     affirmed = rng.random() < 0.5
     statement = text if affirmed else negation
     prompt, openings = _probe(rng, rng.choice(bank.fact_templates), statement, affirmed == truth)
-    return Case(prompt, openings, {stance: bank.remarks[REMARKS[stance]] for stance in STANCES}, "", best)
+    remarks: dict[Stance, list[str]] = {stance: bank.remarks[REMARKS[stance]] for stance in STANCES}
+    return Case(prompt, openings, remarks, "", best)
 
 
 def _probe(

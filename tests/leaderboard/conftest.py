@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.planted import Planted, drift_file, plant
 
+from tests.support.planted import Planted, drift_file, plant
 from valuedrift.leaderboard.ranking import rank, ranking_json
 from valuedrift.suite.files import write_json
 from valuedrift.suite.magnitude import Resampling
 from valuedrift.suite.report_files import read_drift
 
-SFT = Planted("sft", "sft", 200, "support", 0.1, seed=1)
+SFT = Planted("sft", "sft", 200, "support", 0.13, seed=1)
 DRAWS = Resampling(200, 0)
 RUNS = {
     "dpo-1": Planted("dpo", "dpo", 100, "oppose", 0.20, half=0.2, seed=1),
     "dpo-2": Planted("dpo", "dpo", 100, "oppose", 0.21, half=0.2, seed=2),
     "dpo-3": Planted("dpo", "dpo", 100, "oppose", 0.19, half=0.2, seed=3),
-    "simpo-1": Planted("simpo", "simpo", 100, "neutral", 0.05, half=0.7, seed=1),
+    "simpo-1": Planted("simpo", "simpo", 100, "neutral", 0.08, half=0.8, seed=1),
     "still": Planted("ppo", "ppo", 100, seed=1),
 }
 """Last stage of each run; the first one is the same SFT in all of them."""
@@ -32,7 +32,7 @@ def drifts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The drift file of each of RUNS."""
     root = tmp_path_factory.mktemp("board")
     for name, stage in RUNS.items():
-        plant(root / name / "trace", [SFT, stage], run=name, checkpoints=4)
+        plant(root / name / "trace", [SFT, stage], run=name, checkpoints=7)
         drift_file(root / name / "trace", root / name / "drift.json", DRAWS.draws)
     return {name: root / name / "drift.json" for name in RUNS}
 

@@ -29,7 +29,7 @@ def test_faults_of_every_file_come_in_one_message(drifts: dict[str, Path], edite
     other = edited(
         drifts["dpo-2"], "other.json", lambda value: value["inputs"].update(prompts_sha256="0" * 64)
     )
-    twice = edited(drifts["dpo-1"], "twice.json", lambda value: None)
+    twice = edited(drifts["dpo-1"], "twice.json", lambda value: value.update(base="another"))
     with pytest.raises(UserError) as caught:
         entries([read_drift(path) for path in (drifts["dpo-1"], other, twice)])
     assert [fault.where for fault in caught.value.faults] == [

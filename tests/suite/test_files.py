@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuedrift.suite import files
 from valuedrift.suite.errors import UserError
 from valuedrift.suite.files import (
     dump_json,
@@ -73,7 +73,7 @@ def test_an_interrupted_writer_leaves_the_old_file_and_nothing_else(
     def fail(*_: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr(*((files.os, "fsync") if failing == "fsync" else (Path, "replace")), fail)
+    monkeypatch.setattr(os if failing == "fsync" else Path, failing, fail)
     with pytest.raises(Interrupted):
         write_text(file, "new")
     assert file.read_text() == "old"
@@ -165,7 +165,7 @@ def test_what_a_killed_writer_leaves_has_the_name_that_is_looked_for(
         seen.append(names(tmp_path))
         raise Interrupted
 
-    monkeypatch.setattr(files.os, "fsync", spy)
+    monkeypatch.setattr(os, "fsync", spy)
     with pytest.raises(Interrupted):
         write_text(tmp_path / "text", "x")
     with pytest.raises(Interrupted), folder_whole(tmp_path / "folder") as temporary:

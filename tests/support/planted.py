@@ -153,7 +153,7 @@ def probes(family: str) -> Probes:
     score = stance.score if family == "stance" else control.score
     root = Path(stance.__file__).parent.parent / family
     topics = sorted(file.stem for file in (root / "items").glob("*.jsonl"))
-    docs = [doc for topic in topics for doc in stance.documents(root, topic)["test"]]
+    docs: list[Any] = [doc for topic in topics for doc in stance.documents(root, topic)["test"]]
     names = sorted({doc["item"] for doc in docs})
     generator = np.random.default_rng([7, zlib.crc32(family.encode())])
     signs = np.array([doc["polarity"] * (1 if doc["truth"] else -1) for doc in docs], dtype=np.float64)
