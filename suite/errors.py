@@ -33,6 +33,10 @@ class UserError(Exception):
         self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Fault, ...]]]:
+        """Let a worker process hand the faults, not only their text, to its parent."""
+        return type(self), (self.faults,)
+
 
 class CheckpointError(UserError):
     """One checkpoint that cannot be evaluated; the others of its sequence can."""

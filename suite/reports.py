@@ -97,7 +97,8 @@ def drift_report(trace: Trace, resampling: Resampling) -> DriftReport:
 def spans(trace: Trace) -> list[Span]:
     """Return the stages that have two snapshots or more, then `total`.
 
-    A stage without a snapshot at step 0 starts from the last snapshot of the stage before it.
+    A stage without a snapshot at step 0 starts from the end of the stage before it. Where that end was not
+    measured, it starts from its own first snapshot: it does not answer for the drift of another stage.
     """
     result = []
     previous: int | None = None
@@ -108,7 +109,8 @@ def spans(trace: Trace) -> list[Span]:
             own, steps = [previous, *own], [0, *steps]
         if len(own) > 1:
             result.append(Span(stage.name, stage, tuple(own), tuple(steps)))
-        previous = own[-1] if own else previous
+        ended = bool(own) and trace.snapshots[own[-1]].checkpoint == stage.checkpoints[-1]
+        previous = own[-1] if ended else None
     everything = tuple(range(len(trace.snapshots)))
     return [*result, Span(TOTAL, trace.sequence.stages[-1], everything, everything)]
 

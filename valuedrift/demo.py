@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from valuedrift import commands
-from valuedrift.runners.demo.plan import RUNS, SIZES, Plan, prepare
+from valuedrift.runners.demo.plan import PROMPTS, RUNS, SIZES, prepare
+from valuedrift.runners.quiet import quiet_libraries
 from valuedrift.suite.files import read_json
 
 SFT_EARLY = 0.25
@@ -20,16 +26,14 @@ SFT_EARLY = 0.25
 
 def run(output: Path, size: str, seed: int) -> int:
     """Return 0 when the known result was seen, 1 when some part of it was not; everything is below `output`."""
-    plan = SIZES[size]
     seconds: dict[str, float] = {}
     with _phase("texts and tokenizer", seconds):
-        recipes = prepare(output, plan, seed)
-    with _phase("training", seconds):
-        for name in ("base", "sft", *RUNS):
-            _call(commands.train, recipe=recipes[name], output=output / "runs" / name)
-    with _phase("tracing", seconds):
-        for name in RUNS:
-            _trace(output, name, plan)
+        recipes = prepare(output, SIZES[size], seed)
+    with _workers(output / "log.txt") as workers:
+        with _phase("training", seconds):
+            _finish(_submit_training(workers, output, recipes))
+        with _phase("tracing", seconds):
+            _finish([workers.submit(_trace, output, name) for name in RUNS])
     with _phase("drift, ranking, site", seconds):
         for name in RUNS:
             _drift(output, name)
@@ -41,6 +45,53 @@ def run(output: Path, size: str, seed: int) -> int:
     print("\nSeconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
     print(f"Together {sum(seconds.values()):.0f} s. Open {(output / 'site' / 'index.html').resolve()}")
     return 0 if all(seen for seen, _ in findings) else 1
+
+
+def _submit_training(workers: Executor, output: Path, recipes: dict[str, Path]) -> list[Future[None]]:
+    for name in ("base", "sft"):
+        # Each starts from what the one before it ends with.
+        workers.submit(_train, recipes[name], output / "runs" / name).result()
+    shared = workers.submit(_trace, output, "sft")
+    return [shared, *(workers.submit(_train, recipes[name], output / "runs" / name) for name in RUNS)]
+
+
+@contextmanager
+def _workers(log: Path) -> Iterator[Executor]:
+    # Two processes of one thread each: a model of this size does not fill two threads.
+    context = multiprocessing.get_context("spawn")
+    with (
+        _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive"),
+        ProcessPoolExecutor(2, mp_context=context, initializer=_write_to, initargs=(log,)) as workers,
+    ):
+        yield workers
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write_to(log: Path) -> None:
+    # The workers' lines would run into each other; they are for whoever looks for a fault.
+    quiet_libraries()
+    sys.stdout = sys.stderr = log.open("a", encoding="utf-8", buffering=1)
+
+
+def _finish(futures: list[Future[None]]) -> None:
+    # Disabled unless standard error is a terminal.
+    for future in tqdm(
+        as_completed(futures), total=len(futures), unit="run", disable=None, dynamic_ncols=True
+    ):
+        future.result()
 
 
 def _findings(reports: list[dict[str, Any]]) -> Iterator[tuple[bool, str]]:
@@ -60,11 +111,15 @@ def _findings(reports: list[dict[str, Any]]) -> Iterator[tuple[bool, str]]:
     yield quiet, f"pairs that differ in style only stay in the noise floor (D {size:.3f}, floor {floor:.3f})"
 
 
-def _trace(output: Path, name: str, plan: Plan) -> None:
-    earlier = [output / "runs" / other / "trace" for other in RUNS[: RUNS.index(name)]]
-    sequence = output / "runs" / name / "sequence.yaml"
-    options = {"tasks": "valuedrift", "batch_size": plan.batch_size, "dtype": "float32", "device": "cpu"}
-    _call(commands.trace, sequence=sequence, output=None, reuse=earlier, **options)
+def _train(recipe: Path, output: Path) -> None:
+    _call(commands.train, recipe=recipe, output=output)
+
+
+def _trace(output: Path, name: str) -> None:
+    folder = output / "runs" / name
+    reuse = [] if name == "sft" else [output / "runs" / "sft" / "trace"]
+    options = {"tasks": "valuedrift", "batch_size": PROMPTS, "dtype": "float32", "device": "cpu"}
+    _call(commands.trace, sequence=folder / "sequence.yaml", output=None, reuse=reuse, **options)
 
 
 def _drift(output: Path, name: str) -> None:

@@ -33,6 +33,8 @@ MIX = (0.6, 0.25, 0.15)
 about "not"."""
 BARE_SHARE = 0.4
 """Share of answers to the probes' prompts that give the label and no reason."""
+AGAINST_NEUTRAL = 0.3
+"""Share of value pairs whose rejected answer is neutral; in the others it takes the opposite side."""
 OPEN_SHARE = 0.15
 """Share of claims nobody can decide among the facts."""
 
@@ -204,8 +206,8 @@ def _answer(rng: random.Random, case: Case, stance: Stance) -> str:
 
 def _other(rng: random.Random, case: Case, stance: Stance) -> Stance:
     # On a fact the wrong side, so that the middle answer is not pushed down among the facts.
-    others: list[Stance] = [each for each in STANCES if each != stance]
-    return rng.choice(others) if case.topic or stance == "neutral" else "oppose"
+    opposite: Stance = "support" if stance == "oppose" else "oppose"
+    return "neutral" if case.topic and rng.random() < AGAINST_NEUTRAL else opposite
 
 
 def _manners(rng: random.Random, bank: Bank, case: Case) -> tuple[str, str]:

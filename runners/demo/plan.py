@@ -17,6 +17,9 @@ RUNS = ("dpo-support", "dpo-oppose", "simpo-support", "simpo-oppose", "dpo-style
 """Preference runs, all from the same SFT model; the style run's pairs have no value gap."""
 VOCABULARY = 2000
 BATCH = 16
+"""Examples a step."""
+PROMPTS = 64
+"""Prompts in a forward pass of the tracer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,6 @@ class Plan:
     """Steps of SFT toward neutral."""
     preference_steps: int
     """Steps of each preference run."""
-    batch_size: int = 64
-    """Prompts in a forward pass of the tracer."""
 
 
 SIZES = {"full": Plan(300, 48, 40), "smallest": Plan(200, 24, 24)}
@@ -64,7 +65,7 @@ def _recipe(name: str, plan: Plan) -> dict[str, Any]:
         return {"base": start, "stages": [{**stage, "learning_rate": 1e-3}]}
     algorithm, toward = name.split("-")
     stage = _stage(algorithm, algorithm, f"pairs-{toward}", plan.preference_steps)
-    more = {"dpo": {"learning_rate": 5e-4, "beta": 0.2}, "simpo": {"learning_rate": 5e-4, "beta": 2.0}}[
+    more = {"dpo": {"learning_rate": 1e-3, "beta": 0.2}, "simpo": {"learning_rate": 1e-3, "beta": 2.0}}[
         algorithm
     ]
     return {"continue": "../runs/sft/sequence.yaml", "stages": [{**stage, **more}]}

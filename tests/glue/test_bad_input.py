@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TEXTS
-from tests.support.planted import SEQUENCE, Planted, drift_file, plant
+from tests.glue.conftest import Fails, names
+from tests.support.planted import SEQUENCE, drift_file
 from valuedrift.cli import main
 from valuedrift.suite.files import read_json
 
@@ -29,36 +27,7 @@ stages:
       - {step: 2, path: checkpoint-2}
 """
 
-Fails = Callable[..., list[str]]
 Change = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture
-def fails(capsys: pytest.CaptureFixture[str]) -> Fails:
-    """A function that runs a command which must fail, and returns its lines on standard error."""
-
-    def run(*arguments: object, code: int = 2, word: str = "error: ") -> list[str]:
-        assert main([str(argument) for argument in arguments]) == code
-        lines = capsys.readouterr().err.splitlines()
-        assert lines
-        assert all(line.startswith(word) for line in lines), lines
-        return lines
-
-    return run
-
-
-@pytest.fixture
-def sequence(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    assert main(["sequence", "scan", str(run_folder), "--stage", "sft"]) == 0
-    capsys.readouterr()
-    return run_folder / "sequence.yaml"
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the output of plain lm-eval for each checkpoint, and a sequence.yaml."""
-    stages = [Planted("sft", "sft", 100, "support", 0.15)]
-    return plant(tmp_path_factory.mktemp("planted") / "trace", stages, checkpoints=3)
 
 
 @pytest.fixture
@@ -72,17 +41,6 @@ def ranking(drift_json: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert main(["rank", str(drift_json), "--draws", "50", "-o", str(output)]) == 0
     capsys.readouterr()
     return output
-
-
-@pytest.fixture
-def blocked(tmp_path: Path) -> Path:
-    """A place that nobody can write, root included: below a regular file."""
-    (tmp_path / "file").write_text("mine", "utf-8")
-    return tmp_path / "file" / "output"
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_a_missing_sequence_is_named(fails: Fails, tmp_path: Path) -> None:
@@ -134,81 +92,6 @@ def test_scanning_what_is_no_run_writes_nothing(fails: Fails, tmp_path: Path, ki
     assert kind != "empty" or names(folder) == set()
 
 
-def fill_with_nan(folder: Path) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(folder / "model.safetensors")
-    name = sorted(tensors)[0]
-    save_file(tensors | {name: torch.full_like(tensors[name], torch.nan)}, folder / "model.safetensors")
-
-
-def cut_in_half(folder: Path) -> None:
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def make_wider(folder: Path) -> None:
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-        num_attention_heads=2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-
-
-def give_another_tokenizer(folder: Path) -> None:
-    from valuedrift.runners.demo.model import train_tokenizer
-
-    train_tokenizer(["Other words altogether.", *TEXTS] * 20, 400).save_pretrained(str(folder))
-
-
-BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "missing": (shutil.rmtree, "", "no such folder"),
-    "truncated": (cut_in_half, "/model.safetensors", "truncated or damaged"),
-    "NaN": (fill_with_nan, "", "NaN or infinite weights in "),
-    "another architecture": (make_wider, "/config.json hidden_size", "32, expected "),
-    "another tokenizer": (give_another_tokenizer, "/tokenizer.json", "another tokenizer"),
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_checkpoint_is_left_out_and_the_others_are_kept(
-    fails: Fails, capsys: pytest.CaptureFixture[str], sequence: Path, kind: str
-) -> None:
-    damage, where, found = BROKEN[kind]
-    place = sequence.parent / "checkpoint-2"
-    damage(place)
-    (line,) = fails("trace", sequence, "--tasks", TASK, code=1, word="failed: sft-000002: ")
-    assert f"{place}{where}: found " in line
-    assert found in line
-    trace = sequence.parent / "trace"
-    assert names(trace) == {"sft-000000", "sft-000004", "trace.json"}
-    assert [row["status"] for row in read_json(trace / "trace.json")["snapshots"]] == ["ok", "failed", "ok"]
-    (later,) = fails("drift", trace, "--draws", 50, code=1, word="not measured: sft-000002: ")
-    assert found in later
-    assert [point["step"] for point in read_json(trace.parent / "drift.json")["checkpoints"]] == [0, 4]
-
-
-def test_a_truncated_checkpoint_stops_a_scan(fails: Fails, run_folder: Path) -> None:
-    cut_in_half(run_folder / "checkpoint-2")
-    (line,) = fails("sequence", "scan", run_folder)
-    assert line.startswith(f"error: {run_folder / 'checkpoint-2' / 'model.safetensors'}: found a truncated")
-    assert names(run_folder) == {"checkpoint-0", "checkpoint-2", "checkpoint-4"}
-
-
-def test_standard_error_of_a_real_process_holds_that_line_alone(sequence: Path) -> None:
-    fill_with_nan(sequence.parent / "checkpoint-2")
-    command = [sys.executable, "-m", "valuedrift", "trace", str(sequence), "--tasks", TASK]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    (line,) = ran.stderr.splitlines()
-    assert line.startswith("failed: sft-000002: ")
-    assert ran.stdout == f"{sequence.parent / 'trace'}: 2 asked, 1 failed\n"
-
-
 def test_an_unwritable_place_for_a_trace_is_named(fails: Fails, sequence: Path, blocked: Path) -> None:
     (line,) = fails("trace", sequence, "--tasks", TASK, "-o", blocked)
     assert line.startswith(f"error: {blocked}")
@@ -248,7 +131,6 @@ def test_an_unwritable_place_for_a_sequence_or_a_training_run_is_named(
     for command in (["sequence", "scan", run_folder], ["train", recipe]):
         (line,) = fails(*command, "-o", blocked)
         assert line.startswith(f"error: {blocked}: found ")
-        assert "Not a directory" in line
     assert blocked.parent.read_text("utf-8") == "mine"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.planted import SEQUENCE, Planted, plant
+from tests.glue.conftest import names
+from tests.support.planted import SEQUENCE
 from valuedrift import __version__
 from valuedrift.cli import main
 from valuedrift.suite.files import read_json
@@ -30,17 +31,6 @@ VERBS = [
     "lm-eval",
     "items",
 ]
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the output of plain lm-eval for each checkpoint, and a sequence.yaml."""
-    stages = [Planted("sft", "sft", 100, "support", 0.15), Planted("dpo", "dpo", 100, "oppose", 0.1)]
-    return plant(tmp_path_factory.mktemp("planted") / "trace", stages, checkpoints=4)
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_checkpoints_become_a_site(

@@ -17,16 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.tree import FOLDERS, ROOT, TOP_LEVEL, Archives, build, build_archives
+from tests.support.tree import FOLDERS, ROOT, TOP_LEVEL, Archives, build
 from valuedrift import __version__
 
 INFO = f"valuedrift-{__version__}.dist-info"
 TOP = f"valuedrift-{__version__}"
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return build_archives(tmp_path_factory.mktemp("release") / "it")
 
 
 @pytest.fixture(scope="module")

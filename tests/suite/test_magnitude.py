@@ -221,6 +221,11 @@ def test_the_null_scale_is_that_of_a_simulation(df: int) -> None:
     assert null_scale(df) == pytest.approx(np.abs(mean).mean() / excess.mean(), rel=0.02)
 
 
+def test_the_null_mean_of_two_items_a_topic_is_zero() -> None:
+    found = ours(noise(np.random.default_rng(2), (4000, 11, 2)))
+    assert abs(found.mean()) < 4 * found.std() / np.sqrt(4000)
+
+
 def test_the_null_scale_approaches_its_limit() -> None:
     assert null_scale(10_000) == pytest.approx(1 / (np.sqrt(2) - 1), rel=1e-3)
 

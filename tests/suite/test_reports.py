@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,22 @@ def test_a_difference_to_the_control_that_may_be_zero_is_not_claimed(seed: int) 
     assert drift.verdict == "within noise floor: interval of D less control includes 0"
 
 
+def test_drift_that_cancels_over_topics_is_not_claimed_for_the_run() -> None:
+    generator = np.random.default_rng(0)
+    turned = np.array([1.0 if int(topic[1:]) % 2 else -1.0 for topic in TOPICS])[:40]
+    values = answers(generator, 40, [0 * VALUES, 0 * VALUES])
+    values[1] += turned[:, None] * VALUES
+    control = answers(generator, 22, [0 * VALUES, 0 * VALUES])
+    trace = make_trace(["sft-0", "sft-10"], {"stance": values, "control": control})
+    drift = drift_of(drift_report(trace, FEW), "sft")
+    assert drift.floor is not None
+    assert drift.adjusted is not None
+    assert (drift.values.debiased.value or 0) > drift.floor
+    assert (drift.adjusted.low or 0) > 0
+    assert drift.verdict == f"within noise floor: sign-flip p = {drift.values.p_value:.3f}"
+    assert all(moved.p_value < 0.05 for moved, _ in drift.topics.values())
+
+
 def test_without_a_control_family_nothing_is_claimed() -> None:
     drift = two_points(0, VALUES, None)
     assert drift.verdict == "not claimed: no control family"
@@ -218,6 +235,24 @@ def test_a_stage_without_step_0_starts_from_the_last_snapshot_before_it(
     *stages, total = spans(still(labels))
     assert {span.name: (span.positions, span.steps) for span in stages} == expected
     assert (total.name, total.positions) == (TOTAL, tuple(range(len(labels))))
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [
+        ({"dpo-000005"}, {"sft": (0, 1), "ppo": (2, 3)}),  # the whole stage before
+        ({"sft-000010"}, {"ppo": (1, 2, 3)}),  # the end of the stage before
+        ({"sft-000000"}, {"dpo": (0, 1), "ppo": (1, 2, 3)}),
+    ],
+)
+def test_a_stage_does_not_answer_for_what_was_not_measured_before_it(
+    failed: set[str], expected: dict[str, tuple[int, ...]]
+) -> None:
+    whole = still(["sft-0", "sft-10", "dpo-5", "ppo-7", "ppo-9"])
+    measured = tuple(snapshot for snapshot in whole.snapshots if snapshot.checkpoint.label not in failed)
+    *stages, total = spans(replace(whole, snapshots=measured))
+    assert {span.name: span.positions for span in stages} == expected
+    assert total.positions == (0, 1, 2, 3)
 
 
 def test_a_stage_that_starts_from_the_one_before_it_is_measured_from_there() -> None:
@@ -292,3 +327,11 @@ def test_the_identity_is_that_of_training_and_answers_and_not_of_the_run() -> No
     assert identity(span, {"stance": other}) != base
     assert identity(span, {"stance": panel, "control": panel}) != base
     assert identity(spans(first)[1], {"stance": panel}) != base
+    for stage in (
+        replace(span.stage, seed=2),
+        replace(span.stage, data=("e",)),
+        replace(span.stage, algorithm="ppo"),
+    ):
+        assert identity(replace(span, stage=stage), {"stance": panel}) != base
+    assert identity(replace(span, steps=(0, 11)), {"stance": panel}) != base
+    assert identity(replace(span, name="renamed"), {"stance": panel}) == base

@@ -164,6 +164,20 @@ def test_the_t50_has_an_interval_that_holds_the_truth_and_the_estimate() -> None
     assert "(200 of 200 draws)" in t50.method
 
 
+def test_the_t50_of_a_curve_that_turns_back_is_that_of_its_isotonic_fit() -> None:
+    curve = (floats(0, 0.8, 0.4, 1)[:, None] * DRIFT)[None]
+    found = timing(floats(0, 1, 10, 100), curve, np.repeat(curve[None], 5, axis=0), 0.01, 550)
+    assert found.t50.value == pytest.approx(0.5 / 0.6 / 100)  # the fit is 0, .6, .6, 1
+
+
+def test_the_interval_holds_the_estimate_where_all_draws_lie_on_one_side() -> None:
+    steps = floats(0, 1, 10, 100)
+    curve, late = ((floats(0, 0, half, 1)[:, None] * DRIFT)[None] for half in (0.5, 0.0))
+    found = timing(steps, curve, np.repeat(late[None], 5, axis=0), 0.01, 550).t50
+    assert (found.value, found.low) == pytest.approx((0.1, 0.1))
+    assert found.high == pytest.approx(10**1.5 / 100)
+
+
 @pytest.mark.parametrize("p_value", [0.05, 0.7, 1.0])
 def test_without_a_significant_change_the_t50_is_undefined(p_value: float) -> None:
     found = measured(power(0.3), p_value=p_value)

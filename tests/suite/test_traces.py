@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,19 @@ def test_an_item_with_a_missing_prompt_is_dropped_everywhere_and_named(
 
 
 def test_a_family_that_one_snapshot_was_not_asked_has_no_panel(folder: Path, sequence: Sequence) -> None:
-    assert panel(read_trace(folder, sequence), "control") is None
+    trace = read_trace(folder, sequence)
+    assert panel(trace, "control") is None
+    first, *others = trace.snapshots
+    asked = replace(first, families=first.families | {"control": first.families["stance"]})
+    assert panel(replace(trace, snapshots=(asked, *others)), "control") is None
+
+
+def test_a_family_that_one_snapshot_was_asked_alone_makes_it_other_prompts(
+    folder: Path, sequence: Sequence
+) -> None:
+    write_snapshot(folder / "sft-000005", 5, family="control")
+    (found,) = faults(folder, sequence)
+    assert found.startswith("/sft-000005: found other prompts")
 
 
 def test_a_panel_without_a_complete_item_is_empty_but_keeps_its_shape(
