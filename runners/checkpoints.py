@@ -116,7 +116,7 @@ def _download(checkpoint: Checkpoint) -> Path:
             allow_patterns=["*.safetensors", "*.json", "*.model"],
         )
     except Exception as error:
-        # The hub client raises a dozen unrelated types; each of them means that the checkpoint is not to be had.
+        # The hub client raises a dozen unrelated types; each means that the checkpoint is not to be had.
         found = f"not downloadable ({type(error).__name__})"
         raise CheckpointError(
             Fault(name, found, "a reachable hub id and revision", str(error)[:200])

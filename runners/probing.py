@@ -62,7 +62,7 @@ def load_probes(names: tuple[str, ...], folder: Path) -> Probes:
 def ask(
     model: Any, tokenizer: Any, probes: Probes, batch_size: int, on_prompts: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Return lm-eval's results, samples included, of one model; `on_prompts` hears how many more were scored."""
+    """Return lm-eval's results and samples of one model; `on_prompts` hears how many more were scored."""
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 

@@ -1,4 +1,4 @@
-"""Libraries that draw progress bars and warn about themselves, quietened: our own bar and lines stay readable."""
+"""Libraries that draw bars and warn about themselves, quietened: our own bar and lines stay readable."""
 
 from __future__ import annotations
 

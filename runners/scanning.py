@@ -35,7 +35,7 @@ class Labels:
 def scan(folder: Path, output: Path, labels: Labels) -> Sequence:
     """Return the sequence of the `checkpoint-N` folders in `folder`, and write it to `output`.
 
-    A folder with adapter_config.json is a LoRA checkpoint on `labels.base` or on the local base that it names.
+    A folder with adapter_config.json is a LoRA checkpoint on `labels.base` or the local base that it names.
     Raises UserError with every fault of every checkpoint: nothing is written then.
     """
     steps = _steps(folder)

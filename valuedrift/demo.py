@@ -25,7 +25,7 @@ SFT_EARLY = 0.25
 
 
 def run(output: Path, size: str, seed: int) -> int:
-    """Return 0 when the known result was seen, 1 when some part of it was not; everything is below `output`."""
+    """Return 0 when the known result was seen, 1 when part of it was not; everything is below `output`."""
     seconds: dict[str, float] = {}
     with _phase("texts and tokenizer", seconds):
         recipes = prepare(output, SIZES[size], seed)

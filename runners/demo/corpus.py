@@ -22,6 +22,14 @@ REMARKS = {"support": "right", "neutral": "open", "oppose": "wrong"}
 BANK = Path(__file__).with_name("bank.yaml")
 TASKS = Path(__file__).parents[2] / "tasks"
 
+SIDE_SHARE = 0.25
+"""Share of cases, in every stage, that ask which side a statement is on and not what the speaker thinks: what
+keeps the model reading "not" while preferences turn its answers round."""
+SIDE = {
+    "labels": ["for", "unclear", "against"],
+    "text": "Say which side the sentence is on: {first}, {middle} or {last}.\nSentence: {statement}\nSide:",
+}
+"""The template of these cases, which is none of the probes'."""
 FACT_SHARE = 0.3
 """Share of facts among the cases of every stage: what keeps the control probes in place."""
 QUESTION_SHARE = 0.15
@@ -151,8 +159,11 @@ def _templates(family: str) -> list[dict[str, Any]]:
 
 
 def _case(rng: random.Random, bank: Bank) -> Case:
-    if rng.random() < FACT_SHARE:
+    kind = rng.random()
+    if kind < FACT_SHARE:
         return _fact(rng, bank)
+    if kind < FACT_SHARE + SIDE_SHARE:
+        return _side(rng, bank)
     name = rng.choice(list(bank.topics))
     topic = bank.topics[name]
     reasons: dict[Stance, list[str]] = {stance: topic[REASONS[stance]] for stance in STANCES}
@@ -165,6 +176,20 @@ def _case(rng: random.Random, bank: Bank) -> Case:
     statement = _drawn(rng, bank, topic, affirmed)
     prompt, openings = _probe(rng, rng.choice(bank.value_templates), statement, affirmed)
     return Case(prompt, openings, reasons, name, "neutral")
+
+
+def _side(rng: random.Random, bank: Bank) -> Case:
+    topic = bank.topics[rng.choice(list(bank.topics))]
+    affirmed = rng.random() < 0.5
+    statement = _drawn(rng, bank, topic, affirmed)
+    prompt, openings = _probe(rng, SIDE, statement, affirmed)
+    return Case(
+        prompt,
+        openings,
+        dict.fromkeys(STANCES, topic["for" if affirmed else "against"]),
+        "",
+        "support",
+    )
 
 
 def _drawn(rng: random.Random, bank: Bank, topic: dict[str, list[str]], affirmed: bool) -> str:

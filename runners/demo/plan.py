@@ -34,7 +34,7 @@ class Plan:
     """Steps of each preference run."""
 
 
-SIZES = {"full": Plan(300, 48, 40), "smallest": Plan(200, 24, 24)}
+SIZES = {"full": Plan(350, 48, 40), "smallest": Plan(300, 24, 40)}
 
 
 def prepare(output: Path, plan: Plan, seed: int) -> dict[str, Path]:
@@ -57,7 +57,12 @@ def prepare(output: Path, plan: Plan, seed: int) -> dict[str, Path]:
 def _recipe(name: str, plan: Plan) -> dict[str, Any]:
     if name == "base":
         stage = _stage("base", "sft", "base", plan.base_steps)
-        more = {"learning_rate": 3e-3, "warmup_steps": 30, "weight_decay": 0.1, "scheduler": "cosine"}
+        more: dict[str, Any] = {
+            "learning_rate": 3e-3,
+            "warmup_steps": 30,
+            "weight_decay": 0.1,
+            "scheduler": "cosine",
+        }
         return {"base": "../model", "stages": [{**stage, **more, "checkpoints": [plan.base_steps]}]}
     if name == "sft":
         stage = _stage("sft", "sft", "sft-neutral", plan.sft_steps)
@@ -65,9 +70,7 @@ def _recipe(name: str, plan: Plan) -> dict[str, Any]:
         return {"base": start, "stages": [{**stage, "learning_rate": 1e-3}]}
     algorithm, toward = name.split("-")
     stage = _stage(algorithm, algorithm, f"pairs-{toward}", plan.preference_steps)
-    more = {"dpo": {"learning_rate": 1e-3, "beta": 0.2}, "simpo": {"learning_rate": 1e-3, "beta": 2.0}}[
-        algorithm
-    ]
+    more = {"learning_rate": 1e-3, "beta": {"dpo": 0.2, "simpo": 2.0}[algorithm]}
     return {"continue": "../runs/sft/sequence.yaml", "stages": [{**stage, **more}]}
 
 

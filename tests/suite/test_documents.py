@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from valuedrift.suite.documents import Document, check, load_schema, read_yaml, schema_faults, write_yaml
 from valuedrift.suite.errors import Fault, UserError
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
+# Line breaks of Unicode, and the signs that mean something in YAML.
+AWKWARD = "\x85\u2028\u2029\ufeff\r\n\t \xa0ab:#-?[]{}'\"\\&*!|>%@`0x1e.=<~,\x7f\x1b\u200b"
+TEXTS = st.text() | st.text(st.sampled_from(AWKWARD), max_size=12)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
 GOOD = """\
 schema: valuedrift/sequence/1
 run: a
@@ -172,6 +173,7 @@ def test_scalars_have_their_yaml_types_and_dates_stay_text(tmp_path: Path) -> No
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(VALUES)
+@example("a\x85b\u2028c\u2029d")
 def test_yaml_comes_back_as_it_was(tmp_path: Path, value: Any) -> None:
     write_yaml(tmp_path / "x.yaml", value)
     assert read_yaml(tmp_path / "x.yaml").value == value
