@@ -17,7 +17,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SEED = 1
 STEPS = 16
 """Optimiser steps of each stage."""
-KEPT = [0, 2, 4, 8, 16]
+KEPT = [0, 4, 8, 16]
 """Steps whose checkpoints are kept: each costs a full evaluation."""
 EXAMPLES = 256
 """Training examples of each stage, of which STEPS batches are seen."""

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ def run(output: Path, size: str, seed: int) -> int:
         with _phase("tracing", seconds):
             _finish([workers.submit(_trace, output, name) for name in RUNS])
     with _phase("drift, ranking, site", seconds):
-        for name in RUNS:
-            _drift(output, name)
+        with (output / "log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log):
+            for name in RUNS:
+                _drift(output, name)
         _rank(output)
     findings = list(_findings([read_json(_file(output, name)) for name in RUNS]))
     print("\nWhat is known of post-training, looked for in the numbers above:")

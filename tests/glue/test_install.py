@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,24 +83,33 @@ def interpreter(version: str) -> str:
     pytest.fail(f"python{version} is not on the PATH, and pyenv has none: valuedrift promises to run on it")
 
 
-@pytest.fixture(scope="module", params=PYTHONS)
-def environment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Environment]:
-    folder = tmp_path_factory.mktemp(f"python{request.param}") / "venv"
-    subprocess.run([interpreter(request.param), "-m", "venv", str(folder)], check=True)
-    yield Environment(folder, folder / "lib" / f"python{request.param}" / "site-packages")
-    shutil.rmtree(folder)
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Environment]]:
+    """A function that returns the environment of a Python version, made once."""
+    made: dict[str, Environment] = {}
+
+    def make(version: str) -> Environment:
+        if version not in made:
+            folder = tmp_path_factory.mktemp(f"python{version}") / "venv"
+            subprocess.run([interpreter(version), "-m", "venv", str(folder)], check=True)
+            made[version] = Environment(folder, folder / "lib" / f"python{version}" / "site-packages")
+        return made[version]
+
+    yield make
+    for environment in made.values():
+        # Each holds 700 MB, and pytest keeps the folders of three sessions.
+        shutil.rmtree(environment.folder)
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=[f"{version} {form}" for version in PYTHONS for form in FORMS])
 def installed(
     request: pytest.FixtureRequest,
-    environment: Environment,
+    environments: Callable[[str], Environment],
     archives: Archives,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installed]:
-    form: str = request.param
+    version, form = request.param.split()
+    environment = environments(version)
     tree = copy_tree(tmp_path_factory.mktemp(form) / "tree")
     source = {"wheel": [archives.wheel], "sdist": [archives.sdist], "editable": ["--editable", tree]}[form]
     options = ["install", "--quiet", "--disable-pip-version-check", "--constraint", tree / "constraints.txt"]
@@ -141,7 +150,7 @@ def test_plain_lm_eval_finds_the_tasks_once_they_are_linked(installed: Installed
     assert "25 task links (25 added)" in environment.say(cwd, "valuedrift", "link")
     ran = environment.say(cwd, "lm_eval", "run", "--model", "dummy", "--tasks", "valuedrift", "--limit", 2)
     rows = [line.split("|")[1].strip() for line in ran.splitlines() if line.count("|") > 2]
-    assert {"valuedrift", "- stance", "- control"} <= set(rows)
+    assert {"- stance", "- climate", "- control"} <= set(rows)
     words = environment.say(cwd, "lm_eval", "ls", "groups").replace("|", " ").split()
     assert {"valuedrift", "valuedrift_stance", "valuedrift_control"} <= set(words)
     assert "All tasks found" in environment.say(cwd, "lm_eval", "validate", "--tasks", "valuedrift")
