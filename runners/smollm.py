@@ -77,8 +77,7 @@ def _load(source: Path) -> tuple[Any, Any]:
 
     model = AutoModelForCausalLM.from_pretrained(str(source), gguf_file=GGUF)
     # Its weights are plain numbers by now, but transformers keeps the mark and then refuses to save them.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+    vars(model.config).pop("quantization_config", None)
     for name in ("hf_quantizer", "quantization_method", "is_quantized"):
         vars(model).pop(name, None)
     return model, AutoTokenizer.from_pretrained(str(source), gguf_file=GGUF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def _arguments(stage: StageRecipe, seed: int, output: Path) -> dict[str, Any]:
 
 
 def _sft(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments: dict[str, Any]) -> Any:
-    import trl
-
+    trl = import_module("trl")
     config = trl.SFTConfig(**arguments)
     return trl.SFTTrainer(
         model=model, args=config, train_dataset=rows, processing_class=tokenizer, **_lora(stage)
@@ -71,8 +71,7 @@ def _sft(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments: d
 
 
 def _dpo(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments: dict[str, Any]) -> Any:
-    import trl
-
+    trl = import_module("trl")
     config = trl.DPOConfig(beta=stage.beta, **arguments)
     return trl.DPOTrainer(
         model=model, args=config, train_dataset=rows, processing_class=tokenizer, **_lora(stage)
@@ -80,9 +79,8 @@ def _dpo(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments: d
 
 
 def _simpo(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments: dict[str, Any]) -> Any:
-    from trl.experimental.cpo import CPOConfig, CPOTrainer
-
-    config = CPOConfig(
+    cpo = import_module("trl.experimental.cpo")
+    config = cpo.CPOConfig(
         loss_type="simpo",
         cpo_alpha=0.0,
         beta=stage.beta,
@@ -90,7 +88,7 @@ def _simpo(model: Any, tokenizer: Any, stage: StageRecipe, rows: Any, arguments:
         remove_unused_columns=False,
         **arguments,
     )
-    return CPOTrainer(
+    return cpo.CPOTrainer(
         model=model, args=config, train_dataset=rows, processing_class=tokenizer, **_lora(stage)
     )
 
@@ -122,11 +120,12 @@ def _saver(stage: StageRecipe, tokenizer: Any, output: Path) -> Any:
             """Leave the bar as it is."""
             bar.close()
 
-        def on_step_end(self, _arguments: Any, state: Any, _control: Any, **kwargs: Any) -> None:
+        def on_step_end(self, *given: Any, **kwargs: Any) -> None:
             """Save when the step is on the schedule."""
             bar.update(1)
-            if state.global_step in stage.checkpoints:
-                folder = output / f"checkpoint-{state.global_step}"
+            step = given[1].global_step
+            if step in stage.checkpoints:
+                folder = output / f"checkpoint-{step}"
                 kwargs["model"].save_pretrained(str(folder))
                 tokenizer.save_pretrained(str(folder))
 

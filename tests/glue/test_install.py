@@ -111,7 +111,11 @@ def installed(
     version, form = request.param.split()
     environment = environments(version)
     tree = copy_tree(tmp_path_factory.mktemp(form) / "tree")
-    source = {"wheel": [archives.wheel], "sdist": [archives.sdist], "editable": ["--editable", tree]}[form]
+    source: list[str | Path] = {
+        "wheel": [archives.wheel],
+        "sdist": [archives.sdist],
+        "editable": ["--editable", tree],
+    }[form]
     options = ["install", "--quiet", "--disable-pip-version-check", "--constraint", tree / "constraints.txt"]
     environment.say(tree.parent, "pip", *options, *source)
     place = tree / "tasks" if form == "editable" else environment.packages / "valuedrift" / "tasks"

@@ -63,7 +63,9 @@ def test_mypy_finds_them(tree: Path) -> None:
 
 def test_pyright_finds_each_once(tree: Path) -> None:
     # A Python without packages: reading torch and transformers takes a minute, and these lines need neither.
-    found = check(tree, "pyright", "--pythonpath", sys._base_executable, "--outputjson")
+    found = check(
+        tree, "pyright", "--pythonpath", str(Path(sys.base_prefix) / "bin" / "python3"), "--outputjson"
+    )
     assert found.returncode == 1, found.stderr
     diagnostics = json.loads(found.stdout)["generalDiagnostics"]
     places = Counter(
