@@ -111,13 +111,13 @@ def installed(
     version, form = request.param.split()
     environment = environments(version)
     tree = copy_tree(tmp_path_factory.mktemp(form) / "tree")
-    source: list[str | Path] = {
-        "wheel": [archives.wheel],
-        "sdist": [archives.sdist],
-        "editable": ["--editable", tree],
-    }[form]
+    sources: dict[str, tuple[object, ...]] = {
+        "wheel": (archives.wheel,),
+        "sdist": (archives.sdist,),
+        "editable": ("--editable", tree),
+    }
     options = ["install", "--quiet", "--disable-pip-version-check", "--constraint", tree / "constraints.txt"]
-    environment.say(tree.parent, "pip", *options, *source)
+    environment.say(tree.parent, "pip", *options, *sources[form])
     place = tree / "tasks" if form == "editable" else environment.packages / "valuedrift" / "tasks"
     yield Installed(environment, form, place, tree)
     environment.run(tree.parent, "valuedrift", "link", "--remove")
