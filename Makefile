@@ -43,7 +43,7 @@ check: $(VENV)/dev  ## lint, format, types, probe items
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/valuedrift items check
 
 link: $(BIN)/valuedrift  ## let this environment's plain lm_eval find the tasks

@@ -79,6 +79,9 @@ def trace(
     protocol = _protocol(settings, probes)
     remove_leftovers(output, [INDEX, *(point.label for point in sequence.checkpoints)])
     bench = Bench(output, probes, settings, protocol, tuple(elsewhere))
+    if not (output / INDEX).exists():
+        # An output that cannot be written is told now, not after the first checkpoint's minutes.
+        _write_index(sequence, bench, [])
     outcomes: list[Outcome] = []
     faults: list[Fault] = []
     first: CheckpointFiles | None = None

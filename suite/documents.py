@@ -185,7 +185,7 @@ def _wanted(error: Any) -> str:
     rules = {
         "enum": "one of " + ", ".join(map(str, wanted)) if isinstance(wanted, list) else "",
         "const": repr(wanted),
-        "type": f"type {wanted}",
+        "type": "type " + (" or ".join(wanted) if isinstance(wanted, list) else str(wanted)),
         "pattern": f"text like {wanted}",
         "minItems": f"at least {wanted} entries",
         "minimum": f"a number of at least {wanted}",
