@@ -43,11 +43,9 @@ def read_trace(folder: Path, sequence: Sequence | None = None) -> Trace:
     if sequence is None:
         fix = "add --sequence sequence.yaml for plain lm-eval output"
         raise UserError(Fault(str(folder), f"no {INDEX}", "a trace folder", fix))
-    snapshots: list[Snapshot] = []
-    failures: list[Failure] = []
-    for point in sequence.checkpoints:
-        found = _snapshot_or_failure(folder, point, failed)
-        (snapshots if isinstance(found, Snapshot) else failures).append(found)  # type: ignore[arg-type]
+    found = [_snapshot_or_failure(folder, point, failed) for point in sequence.checkpoints]
+    snapshots = [each for each in found if isinstance(each, Snapshot)]
+    failures = [each for each in found if isinstance(each, Failure)]
     _require_usable(folder, snapshots, failures)
     _require_comparable(folder, snapshots)
     return Trace(sequence, tuple(snapshots), tuple(failures))

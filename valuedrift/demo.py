@@ -18,6 +18,7 @@ from tqdm import tqdm
 from valuedrift import commands
 from valuedrift.runners.demo.plan import PROMPTS, RUNS, SIZES, prepare
 from valuedrift.runners.quiet import quiet_libraries
+from valuedrift.suite.errors import Fault, UserError
 from valuedrift.suite.files import read_json
 
 SFT_EARLY = 0.25
@@ -140,7 +141,11 @@ def _file(output: Path, name: str) -> Path:
 
 def _call(command: Any, **options: Any) -> None:
     # The same functions that the verbs call, so that the demo shows what a user's own commands do.
-    command(argparse.Namespace(**options))
+    if command(argparse.Namespace(**options)) != 0:
+        where = str(options.get("sequence") or options.get("trace") or command.__name__)
+        raise UserError(
+            Fault(where, "a step that was done in part", "all of it", "see log.txt in the demo's folder")
+        )
 
 
 @contextmanager
