@@ -142,11 +142,18 @@ def _entry(group: list[tuple[DriftFile, int, dict[str, Any]]]) -> Entry:
         shared_by=tuple(dict.fromkeys(other.run for other, _, _ in group)),
         magnitude=Estimate.from_json(span["values"]["D"]),
         adjusted=Estimate.from_json(span["D_adjusted"]) if span["D_adjusted"] else None,
-        t50=Estimate.from_json(span["timing"]["t50"]),
+        t50=_time(span),
         verdict=span["verdict"],
         source=file,
         span=position,
     )
+
+
+def _time(span: dict[str, Any]) -> Estimate:
+    # A drift that is not claimed has no time that could be ranked.
+    if span["verdict"] != "drift":
+        return Estimate(None, None, None, span["timing"]["t50"]["n"], f"undefined: {span['verdict']}")
+    return Estimate.from_json(span["timing"]["t50"])
 
 
 def _panel(entry: Entry) -> Panel:

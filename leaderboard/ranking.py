@@ -83,6 +83,8 @@ class Ranking:
 
 def rank(files: Sequence[DriftFile], resampling: Resampling) -> Ranking:
     """Return the ranking of drift files; raises UserError when they cannot be compared."""
+    # The same board whatever the order of the arguments: a shared stage bears the name of its first run.
+    files = sorted(files, key=lambda file: file.run)
     found = sorted(entries(files), key=lambda entry: (-(entry.magnitude.value or 0.0), entry.name))
     drawn = paired_draws(found, resampling.draws, resampling.seed)
     sizes = np.array([entry.magnitude.value for entry in found], dtype=np.float64)

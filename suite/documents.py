@@ -90,6 +90,12 @@ def schema_faults(document: Document, schema: str) -> list[Fault]:
     """Return every fault of a document under a schema, in the order of the file."""
     import jsonschema
 
+    wanted = load_schema(schema)["properties"].get("schema", {}).get("const")
+    found = document.value.get("schema") if isinstance(document.value, dict) else None
+    if wanted and isinstance(found, str) and found != wanted:
+        # A file of another kind: what else does not fit says nothing.
+        expected = f"'{wanted}' (the format of this file)"
+        return [Fault(document.where(("schema",)), json.dumps(found), expected, f"give a {schema} file")]
     validator = jsonschema.Draft202012Validator(load_schema(schema))
     found = [pair for error in validator.iter_errors(document.value) for pair in _faults_of(error, document)]
     return [fault for _, fault in sorted(found, key=lambda pair: _position(pair[0], document))]

@@ -75,7 +75,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UserError(Fault(str(path), "no such file", "a file")) from error
+        raise UserError(Fault(str(path), "no such file", "a file that is there", "check the path")) from error
+    except IsADirectoryError as error:
+        raise UserError(Fault(str(path), "a folder", "a file", "name the file in it")) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Fault(str(path), f"unreadable ({error})", "UTF-8 text")) from error
 

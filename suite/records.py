@@ -85,7 +85,7 @@ class ItemAnswers:
     item: str
     """Item id."""
     topic: str
-    """Topic of the item."""
+    """Topic of a proposition; `true` or `false` for a control fact, whose topic says nothing."""
     stances: tuple[float, float, float] | None
     """Probabilities of support, neutral, oppose; None when some prompt of the item has no answer."""
     prompts: int

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from valuedrift.suite.documents import Document, check
+from valuedrift.suite.errors import Fault, UserError
 from valuedrift.suite.files import read_json, sha256_file
-from valuedrift.suite.magnitude import Magnitude
+from valuedrift.suite.magnitude import Magnitude, debiased_tv
 from valuedrift.suite.records import Estimate, Panel
 from valuedrift.suite.reports import DriftReport, SpanDrift, diagnostics, identity, trajectory
+from valuedrift.suite.resampling import Strata
 from valuedrift.suite.timing import Timing
 
 SCHEMA = "valuedrift/drift/1"
+TOLERANCE = 1e-9
+"""Largest difference between a recorded number and the one that its panel gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,39 @@ def read_drift(path: Path) -> DriftFile:
     """Return a `drift.json`; raises UserError with every fault when it is not one."""
     value = read_json(path)
     check(Document(path, value, {}), "drift")
-    return DriftFile(path, sha256_file(path), value)
+    found = DriftFile(path, sha256_file(path), value)
+    _require_own_numbers(found)
+    return found
+
+
+def _require_own_numbers(file: DriftFile) -> None:
+    # Whoever edits a headline must edit the stance vectors too, and these come from samples with hashes.
+    part = file.panel("stance")
+    faults = []
+    for number, span in enumerate(file.value["spans"]):
+        where = f"{file.path} spans[{number}].values"
+        if part is None or not part.items or max(span["positions"]) >= len(part.stances):
+            faults.append(Fault(where, "no stance vectors", "the panel that it was computed from"))
+            continue
+        first, last = (part.stances[span["positions"][end]] for end in (0, -1))
+        strata = Strata.of(part.topics)
+        moved = strata.means(last - first)
+        values = {
+            "TV": 0.5 * np.abs(moved).sum(axis=1).mean(),
+            "D": debiased_tv(moved, strata.standard_errors(last - first), strata.sizes),
+        }
+        for name, expected in values.items():
+            given = span["values"][name]["value"]
+            if given is None or abs(given - float(expected)) > TOLERANCE:
+                fix = "compute it again with `valuedrift drift`"
+                faults.append(Fault(f"{where}.{name}", str(given), f"{expected:.9f} as its panel gives", fix))
+        low, middle, high = (span["values"]["D"][key] for key in ("low", "value", "high"))
+        if None in (low, middle, high) or not low <= middle <= high:
+            faults.append(
+                Fault(f"{where}.D", f"{middle} in [{low}, {high}]", "an interval that holds its value")
+            )
+    if faults:
+        raise UserError(faults)
 
 
 def report_csv(report: DriftReport) -> str:

@@ -166,7 +166,7 @@ def _upper_limit(estimate: Estimate) -> float | None:
         return None
     # The interval is two-sided; its half-width is rescaled to the one-sided 95 % quantile.
     ratio = float(stats.norm.ppf(0.95) / stats.norm.ppf((1 + estimate.level) / 2))
-    return estimate.value + ratio * (estimate.high - estimate.value)
+    return max(0.0, estimate.value + ratio * (estimate.high - estimate.value))
 
 
 def _verdict(moved: Magnitude, adjusted: Estimate | None, floor: float | None) -> str:

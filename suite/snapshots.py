@@ -30,13 +30,15 @@ def read_snapshot(folder: Path, checkpoint: Checkpoint) -> Snapshot:
     Accepts the tracer's folders and plain `lm_eval --log_samples --output_path` output of any engine.
     Raises UserError when results or samples are missing, doubled or malformed.
     """
+    _require_recorded_files(folder)
     results_file = _single_results(folder)
     sample_files = _sample_files(folder)
     faults: list[Fault] = []
     prompts: list[tuple[str, str]] = []
     families: dict[str, tuple[ItemAnswers, ...]] = {}
     for family in FAMILIES:
-        rows = [row for file in sample_files.get(family, ()) for row in _rows(file, faults)]
+        of_family = sample_files.get(family, ())
+        rows = [{**row, "task_family": family} for file in of_family for row in _rows(file, faults)]
         prompts += [(row["doc"]["id"], row["prompt_hash"]) for row in rows]
         if rows:
             families[family] = _items(rows)
@@ -51,6 +53,19 @@ def read_snapshot(folder: Path, checkpoint: Checkpoint) -> Snapshot:
         prompts_sha256=sha256_json(sorted(prompts)),
         sha256=sha256_json({str(file.relative_to(folder)): sha256_file(file) for file in sorted(files)}),
     )
+
+
+def _require_recorded_files(folder: Path) -> None:
+    record = folder / "snapshot.json"
+    files = read_json(record).get("files", {}) if record.is_file() else {}
+    faults = []
+    for name, digest in files.items():
+        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+            found = "a changed file" if (folder / name).is_file() else "no such file"
+            fix = "run `valuedrift trace` again: it asks only what is not whole"
+            faults.append(Fault(str(folder / name), found, "the file that snapshot.json records", fix))
+    if faults:
+        raise UserError(faults[:_MOST_FAULTS])
 
 
 def _single_results(folder: Path) -> Path:
@@ -136,9 +151,15 @@ def _item(name: str, rows: list[dict[str, Any]]) -> ItemAnswers:
         for key in DIAGNOSTICS
         if (values := [row[key] for row in answered if isinstance(row.get(key), int | float)])
     }
-    return ItemAnswers(
-        name, rows[0]["doc"]["topic"], stances, len(rows), len(rows) - len(answered), diagnostics
-    )
+    return ItemAnswers(name, _stratum(rows[0]), stances, len(rows), len(rows) - len(answered), diagnostics)
+
+
+def _stratum(row: dict[str, Any]) -> str:
+    # True and false facts move in opposite directions when a model comes to affirm whatever it reads: within
+    # a topic they would cancel, and the control would look quiet just where it is needed.
+    if row["task_family"] == "control":
+        return "true" if row["doc"].get("truth") is True else "false"
+    return str(row["doc"]["topic"])
 
 
 def _protocol(results_file: Path) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def read_trace(folder: Path, sequence: Sequence | None = None) -> Trace:
         }
         sequence = sequence or _embedded_sequence(document)
     if sequence is None:
+        inside = next(iter(sorted(folder.glob(f"*/{INDEX}"))), None)
         fix = "add --sequence sequence.yaml for plain lm-eval output"
+        fix = f"did you mean {inside.parent}?" if inside else fix
         raise UserError(Fault(str(folder), f"no {INDEX}", "a trace folder", fix))
     found = [_snapshot_or_failure(folder, point, failed) for point in sequence.checkpoints]
     snapshots = [each for each in found if isinstance(each, Snapshot)]

@@ -88,9 +88,9 @@ def rank(options: argparse.Namespace) -> int:
     ranking = run([read_drift(path) for path in options.drift], Resampling(options.draws, options.seed))
     write_json(options.output, ranking_json(ranking, options.output, versions("numpy", "scipy")))
     print(ranking_table(ranking))
-    print(
-        f"\nSmallest D found with power .8 (median): {ranking.detectable:.3f}; {ranking.draws.items} items."
-    )
+    smallest, items = ranking.detectable, ranking.draws.items
+    print(f"\nSmallest D told from 0 with power .8 (median): {smallest:.3f}, {items} items;")
+    print("held against the control's floor, a drift must be larger.")
     print("Drift has no good direction; stages whose ranks overlap are not distinguishable.\n")
     print(algorithm_table(ranking))
     print(f"written: {options.output}")

@@ -29,7 +29,7 @@ def drift_table(report: DriftReport, topics: bool) -> str:
         for topic, (moved, times) in drift.topics.items() if topics else ():
             signed = [show(moved.signed[stance]) for stance in moved.signed]
             t50 = show(times.t50) if times else "-"
-            rows.append([f"  {topic}", *signed, show(moved.debiased), "-", "-", t50, moved.tv.n, ""])
+            rows.append([f"- {topic}", *signed, show(moved.debiased), "-", "-", t50, moved.tv.n, ""])
     names = [
         "stage",
         "M support",

@@ -11,6 +11,7 @@ import pytest
 
 from valuedrift.leaderboard.entries import entries, paired_draws
 from valuedrift.suite.errors import UserError
+from valuedrift.suite.magnitude import Resampling, magnitude
 from valuedrift.suite.report_files import read_drift
 
 Edit = Callable[[Path, str, Callable[[dict[str, Any]], None]], Path]
@@ -56,6 +57,11 @@ def test_draws_use_the_common_items_alone(drifts: dict[str, Path], edited: Edit)
         part["dropped"].append(part["items"].pop(0))
         part["topics"].pop(0)
         part["stances"] = [rows[1:] for rows in part["stances"]]
+        stances = np.array(part["stances"])
+        for span in value["spans"]:
+            ends = (stances[span["positions"][end]] for end in (0, -1))
+            moved = magnitude(*ends, tuple(part["topics"]), Resampling(50, 0))
+            span["values"]["TV"], span["values"]["D"] = moved.tv.to_json(), moved.debiased.to_json()
 
     fewer = edited(drifts["simpo-1"], "fewer.json", lose_an_item)
     found = entries([read_drift(drifts["dpo-1"]), read_drift(fewer)])

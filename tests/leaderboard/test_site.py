@@ -203,7 +203,7 @@ def test_every_number_has_interval_and_n_and_drift_no_direction(site: Path) -> N
     assert "Drift has no good direction." in index.text
     assert "minimum detectable D" in index.text
     assert "not ranked: 1 of 3 seeds" in index.text
-    assert "undefined: end of stage not distinguishable" in index.text
+    assert "undefined: within noise floor" in index.text
     assert re.search(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] 44", index.text)
     assert "green" not in index.source
     run = Page(site / "runs" / "dpo-1.html")

@@ -151,3 +151,29 @@ def test_killed_and_started_again_a_trace_ends_with_the_same_bytes(
     subprocess.run([*command, "-o", str(killed)], check=True)
     trace(read_sequence(sequence.file), tmp_path / "whole", tasks_folder(), FEW)
     assert contents(killed) == contents(tmp_path / "whole")
+
+
+def test_a_snapshot_that_lost_a_file_is_named_when_the_trace_is_read(
+    sequence: Sequence, tmp_path: Path
+) -> None:
+    trace(sequence, tmp_path / "trace", tasks_folder(), FEW)
+    lost = tmp_path / "trace" / "sft-000002" / "samples_valuedrift_stance_climate.jsonl"
+    lost.unlink()
+    with pytest.raises(
+        UserError, match="found no such file, expected the file that snapshot.json records"
+    ) as error:
+        read_trace(tmp_path / "trace")
+    assert str(lost) in str(error.value)
+    assert "run `valuedrift trace` again" in str(error.value)
+
+
+def test_control_facts_are_grouped_by_their_truth_so_that_affirming_everything_shows(
+    sequence: Sequence, tmp_path: Path
+) -> None:
+    trace(sequence, tmp_path / "trace", tasks_folder(), FEW)
+    control = panel(read_trace(tmp_path / "trace"), "control")
+    assert control is not None
+    assert dict(zip(control.items, control.topics, strict=True)) == {
+        "climate-f1": "true",
+        "climate-f2": "false",
+    }

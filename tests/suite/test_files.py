@@ -139,9 +139,10 @@ def test_reading_what_cannot_be_read_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xe9")
     with pytest.raises(UserError, match="gone: found no such file"):
         read_text(tmp_path / "gone")
-    for name in ("latin", "."):
-        with pytest.raises(UserError, match="unreadable"):
-            read_text(tmp_path / name)
+    with pytest.raises(UserError, match="unreadable"):
+        read_text(tmp_path / "latin")
+    with pytest.raises(UserError, match="found a folder, expected a file"):
+        read_text(tmp_path)
 
 
 def test_leftovers_of_the_named_writers_are_removed_and_no_others(tmp_path: Path) -> None:

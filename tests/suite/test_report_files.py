@@ -185,6 +185,21 @@ def test_a_changed_file_is_refused_with_its_name_and_key(
     assert str(found).startswith(f"{file} {fault}")
 
 
+def test_a_headline_that_its_own_stance_vectors_do_not_give_is_refused(
+    tmp_path: Path, value: dict[str, Any]
+) -> None:
+    changed(value, ("spans", 0, "values", "D", "value"), value["spans"][0]["values"]["D"]["value"] + 1e-6)
+    changed(value, ("spans", 1, "values", "D", "low"), 5.0)
+    file = tmp_path / "drift.json"
+    file.write_text(json.dumps(value))
+    with pytest.raises(UserError) as caught:
+        read_drift(file)
+    first, second = map(str, caught.value.faults)
+    assert first.startswith(f"{file} spans[0].values.D: found")
+    assert "as its panel gives; compute it again with `valuedrift drift`" in first
+    assert "expected an interval that holds its value" in second
+
+
 def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path, value: dict[str, Any]) -> None:
     del value["run"]
     value["spans"][0]["values"]["p_value"] = 2
