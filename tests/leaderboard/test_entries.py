@@ -59,8 +59,8 @@ def test_draws_use_the_common_items_alone(drifts: dict[str, Path], edited: Edit)
         part["stances"] = [rows[1:] for rows in part["stances"]]
         stances = np.array(part["stances"])
         for span in value["spans"]:
-            ends = (stances[span["positions"][end]] for end in (0, -1))
-            moved = magnitude(*ends, tuple(part["topics"]), Resampling(50, 0))
+            before, after = (stances[span["positions"][end]] for end in (0, -1))
+            moved = magnitude(before, after, tuple(part["topics"]), Resampling(50, 0))
             span["values"]["TV"], span["values"]["D"] = moved.tv.to_json(), moved.debiased.to_json()
 
     fewer = edited(drifts["simpo-1"], "fewer.json", lose_an_item)

@@ -159,11 +159,9 @@ def test_a_snapshot_that_lost_a_file_is_named_when_the_trace_is_read(
     trace(sequence, tmp_path / "trace", tasks_folder(), FEW)
     lost = tmp_path / "trace" / "sft-000002" / "samples_valuedrift_stance_climate.jsonl"
     lost.unlink()
-    with pytest.raises(
-        UserError, match="found no such file, expected the file that snapshot.json records"
-    ) as error:
+    with pytest.raises(UserError) as error:
         read_trace(tmp_path / "trace")
-    assert str(lost) in str(error.value)
+    assert f"{lost}: found no such file, expected the file that snapshot.json records" in str(error.value)
     assert "run `valuedrift trace` again" in str(error.value)
 
 
