@@ -75,13 +75,11 @@ def trace(
     so a killed trace goes on where it stopped. A broken checkpoint is recorded and the others are asked.
     Raises UserError for unknown tasks, an unwritable output, or when no checkpoint could be asked.
     """
+    _require_writable(output)
     probes = load_probes(settings.tasks, tasks)
     protocol = _protocol(settings, probes)
     remove_leftovers(output, [INDEX, *(point.label for point in sequence.checkpoints)])
     bench = Bench(output, probes, settings, protocol, tuple(elsewhere))
-    if not (output / INDEX).exists():
-        # An output that cannot be written is told now, not after the first checkpoint's minutes.
-        _write_index(sequence, bench, [])
     outcomes: list[Outcome] = []
     faults: list[Fault] = []
     first: CheckpointFiles | None = None
@@ -105,6 +103,14 @@ def trace(
     if len(faults) and all(outcome.how == "failed" for outcome in outcomes):
         raise UserError(faults)
     return outcomes
+
+
+def _require_writable(output: Path) -> None:
+    # Told now, not after the first checkpoint's minutes.
+    nearest = next(place for place in (output, *output.resolve().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        fix = "choose another --output"
+        raise UserError(Fault(str(output), f"{nearest}, which cannot be written", "a writable place", fix))
 
 
 def _answer(files: CheckpointFiles, bench: Bench, bar: Any) -> str:

@@ -45,7 +45,9 @@ def ranking(drift_json: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def test_a_missing_sequence_is_named(fails: Fails, tmp_path: Path) -> None:
     file = tmp_path / "sequence.yaml"
-    assert fails("trace", file) == [f"error: {file}: found no such file, expected a file"]
+    assert fails("trace", file) == [
+        f"error: {file}: found no such file, expected a file that is there; check the path"
+    ]
     assert names(tmp_path) == set()
 
 

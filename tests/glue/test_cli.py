@@ -50,7 +50,12 @@ def test_checkpoints_become_a_site(
     table = say("drift", run_folder / "trace", "--draws", 100, "--csv", tmp_path / "drift.csv", "--topics")
     lines = table.splitlines()
     assert lines[0] == "little: 3 checkpoints, 4 items"
-    assert [line.split()[0] for line in lines[3:-1]] == ["sft", "climate", "total", "climate"]
+    assert [line.removeprefix("- ").split()[0] for line in lines[3:-1]] == [
+        "sft",
+        "climate",
+        "total",
+        "climate",
+    ]
     assert lines[-1] == f"written: {run_folder / 'drift.json'}, {tmp_path / 'drift.csv'}"
     report = read_json(run_folder / "drift.json")
     moved = report["spans"][0]["values"]["D"]
