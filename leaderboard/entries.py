@@ -12,10 +12,9 @@ from valuedrift.suite.errors import Fault, UserError
 from valuedrift.suite.magnitude import debiased_tv
 from valuedrift.suite.records import Estimate, Panel
 from valuedrift.suite.report_files import DriftFile
+from valuedrift.suite.reports import TOTAL
 from valuedrift.suite.resampling import Floats, Strata, bootstrap_means
 from valuedrift.suite.timing import crossing_time, isotonic, projected_progress
-
-TOTAL = "total"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from valuedrift.leaderboard.ranking import SEEDS_NEEDED
 from valuedrift.suite.errors import Fault
 from valuedrift.suite.records import STANCES
 from valuedrift.suite.report_files import DriftFile
+from valuedrift.suite.reports import TOTAL
 
 OVERALL = "overall"
-TOTAL = "total"
 MINUS, DASH = "\u2212", "\u2013"
 LABEL_LENGTH = 44
 """Longest name beside a line of the board's chart, in characters."""

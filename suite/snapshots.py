@@ -37,11 +37,10 @@ def read_snapshot(folder: Path, checkpoint: Checkpoint) -> Snapshot:
     prompts: list[tuple[str, str]] = []
     families: dict[str, tuple[ItemAnswers, ...]] = {}
     for family in FAMILIES:
-        of_family = sample_files.get(family, ())
-        rows = [{**row, "task_family": family} for file in of_family for row in _rows(file, faults)]
+        rows = [row for file in sample_files.get(family, ()) for row in _rows(file, faults)]
         prompts += [(row["doc"]["id"], row["prompt_hash"]) for row in rows]
         if rows:
-            families[family] = _items(rows)
+            families[family] = _items(rows, family)
     if faults:
         raise UserError(faults[:_MOST_FAULTS])
     files = [results_file, *(file for group in sample_files.values() for file in group)]
@@ -132,14 +131,14 @@ def _row_problem(row: Any) -> str:
     return "" if abs(sum(values) - 1) < 1e-6 else f"stances that sum to {sum(values)}"
 
 
-def _items(rows: list[dict[str, Any]]) -> tuple[ItemAnswers, ...]:
+def _items(rows: list[dict[str, Any]], family: str) -> tuple[ItemAnswers, ...]:
     by_item: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_item[row["doc"]["item"]].append(row)
-    return tuple(_item(name, by_item[name]) for name in sorted(by_item))
+    return tuple(_item(name, by_item[name], family) for name in sorted(by_item))
 
 
-def _item(name: str, rows: list[dict[str, Any]]) -> ItemAnswers:
+def _item(name: str, rows: list[dict[str, Any]], family: str) -> ItemAnswers:
     answered = [row for row in rows if row[STANCES[0]] is not None]
     stances = None
     if len(answered) == len(rows):
@@ -151,15 +150,17 @@ def _item(name: str, rows: list[dict[str, Any]]) -> ItemAnswers:
         for key in DIAGNOSTICS
         if (values := [row[key] for row in answered if isinstance(row.get(key), int | float)])
     }
-    return ItemAnswers(name, _stratum(rows[0]), stances, len(rows), len(rows) - len(answered), diagnostics)
+    return ItemAnswers(
+        name, _stratum(rows[0]["doc"], family), stances, len(rows), len(rows) - len(answered), diagnostics
+    )
 
 
-def _stratum(row: dict[str, Any]) -> str:
+def _stratum(doc: dict[str, Any], family: str) -> str:
     # True and false facts move in opposite directions when a model comes to affirm whatever it reads: within
     # a topic they would cancel, and the control would look quiet just where it is needed.
-    if row["task_family"] == "control":
-        return "true" if row["doc"].get("truth") is True else "false"
-    return str(row["doc"]["topic"])
+    if family == "control":
+        return "true" if doc.get("truth") is True else "false"
+    return str(doc["topic"])
 
 
 def _protocol(results_file: Path) -> dict[str, Any]:
